@@ -1,0 +1,229 @@
+//! The end of a search: the winner and its controls, trained to the full and scored once on untouched images.
+
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nas_core::{Architecture, Metrics, Origin, Purpose, StudyRecord, Trial};
+use nas_nn::data::TrainTest;
+use nas_nn::family::{self, Family};
+use nas_nn::network::Network;
+use nas_nn::train::{Listener, Recipe};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::output::{self, Output};
+use crate::statistics::{Difference, Summary};
+use crate::study_folder::{self, StudyFolder};
+use crate::interrupt;
+
+/// How many random trials of the study are trained to the full as a control.
+const RANDOM_CONTROLS: usize = 3;
+
+/// One training to the full.
+struct Job {
+    row: usize,
+    architecture: Architecture,
+    /// The number of the seed: 0, 1, …
+    seed: u64,
+}
+
+/// One row of the closing table.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    /// Test accuracies, one a training.
+    accuracies: Vec<f64>,
+    parameters: f64,
+    madds: f64,
+}
+
+/// Trains the winner, the hand-made default and some random trials to the full, saves the winner, prints the table.
+pub(crate) fn close(
+    trials: &[Trial],
+    record: &StudyRecord,
+    config: &Config,
+    data: &TrainTest,
+    jobs: usize,
+    folder: &StudyFolder,
+    output: Output,
+) -> Result<()> {
+    let Some(winner) = study_folder::best(trials) else {
+        let failures: Vec<String> = trials.iter().take(3).map(|t| format!("trial {}: {:?}", t.number, t.state)).collect();
+        let message = format!("no trial succeeded, so there is no winner ({})", failures.join("; "));
+        return Err(Error::new(Kind::Other, message).next(format!("see {}/study.log", folder.path().display())));
+    };
+    let family = family::family(&config.family)?;
+    let random: Vec<&Trial> =
+        trials.iter().filter(|t| t.origin == Origin::Random && t.reward().is_some()).take(RANDOM_CONTROLS).collect();
+
+    let mut names = vec![format!("winner (trial {})", winner.number), "hand-made default".to_owned()];
+    let seeds = u64::from(config.final_seeds);
+    let mut todo: Vec<Job> = Vec::new();
+    for (row, architecture) in [winner.architecture.clone(), family.default_architecture()].into_iter().enumerate() {
+        todo.extend((0..seeds).map(|seed| Job { row, architecture: architecture.clone(), seed }));
+    }
+    if !random.is_empty() {
+        names.push(format!("random trials ({} networks)", random.len()));
+        todo.extend(random.iter().map(|t| Job { row: 2, architecture: t.architecture.clone(), seed: 0 }));
+    }
+    output.line(format!(
+        "Training to the full: {} epochs on all {} training images, {} networks; scored once on {} test images.",
+        config.final_recipe.epochs,
+        data.train.len(),
+        todo.len(),
+        data.test.len()
+    ));
+    let trained = train_all(&todo, &*family, config, &config.final_recipe, record.seed, data, jobs, output)?;
+
+    let mut rows: Vec<Row> =
+        names.into_iter().map(|name| Row { name, accuracies: Vec::new(), parameters: 0.0, madds: 0.0 }).collect();
+    for (job, trained) in todo.iter().zip(&trained) {
+        let row = &mut rows[job.row];
+        row.accuracies.push(trained.accuracy);
+        row.parameters += trained.parameters;
+        row.madds += trained.madds;
+    }
+    for row in &mut rows {
+        let n = row.accuracies.len().max(1) as f64;
+        row.parameters /= n;
+        row.madds /= n;
+    }
+    let model = folder.models().join(format!("trial-{}", winner.number));
+    let weights = model.with_extension("safetensors");
+    if !weights.exists() {
+        trained[0].network.save(&model)?;
+    }
+    output.json(&serde_json::json!({"event": "result", "rows": rows, "winner": winner.number, "model": weights}));
+    output.line(format!("\n{}", table(&rows)));
+    output.line(verdict(&rows));
+    output.line(search_verdict(trials));
+    output.line(format!("\nThe model is {}", weights.display()));
+    let study = folder.path().display();
+    output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}\n  nas resume {study} --time 5m", weights.display()));
+    Ok(())
+}
+
+/// A network trained to the full and scored.
+pub(crate) struct Trained {
+    pub(crate) network: Network,
+    pub(crate) accuracy: f64,
+    pub(crate) parameters: f64,
+    pub(crate) madds: f64,
+}
+
+/// Trains one architecture by `recipe` from each of `seeds` seeds, on all training images; scores on the test images.
+#[expect(clippy::too_many_arguments, reason = "everything a training needs")]
+pub(crate) fn train_seeds(
+    architecture: &Architecture,
+    seeds: u32,
+    family: &dyn Family,
+    config: &Config,
+    recipe: &Recipe,
+    seed: nas_core::Seed,
+    data: &TrainTest,
+    jobs: usize,
+    output: Output,
+) -> Result<Vec<Trained>> {
+    let job = |seed| Job { row: 0, architecture: architecture.clone(), seed };
+    let todo: Vec<Job> = (0..u64::from(seeds)).map(job).collect();
+    train_all(&todo, family, config, recipe, seed, data, jobs, output)
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything a training needs")]
+fn train_all(
+    todo: &[Job],
+    family: &dyn Family,
+    config: &Config,
+    recipe: &Recipe,
+    seed: nas_core::Seed,
+    data: &TrainTest,
+    jobs: usize,
+    output: Output,
+) -> Result<Vec<Trained>> {
+    let bar = ProgressBar::with_draw_target(
+        Some(todo.len() as u64 * u64::from(recipe.epochs)),
+        if output.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+    );
+    bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} epochs, {eta} left").expect("a constant"));
+    let started = Instant::now();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
+    let pool = pool.map_err(|e| Error::new(Kind::Other, format!("threads cannot be started: {e}")))?;
+    let train = |job: &Job| -> Result<Trained> {
+        let family = family::family(family.name())?;
+        let seed = seed.derive(Purpose::Retrain, job.seed);
+        let mut listener = Epochs(&bar);
+        let mut network =
+            Network::train(family, &job.architecture, config.task, &data.train, recipe, seed, &mut listener)?;
+        let accuracy = network.evaluate(&data.test)?.accuracy;
+        let cost = network.cost()?;
+        network.note("test_accuracy", accuracy);
+        network.note("parameters", cost.parameters as f64);
+        network.note("madds", cost.madds as f64);
+        Ok(Trained { network, accuracy, parameters: cost.parameters as f64, madds: cost.madds as f64 })
+    };
+    let trained = pool.install(|| todo.par_iter().map(train).collect::<Result<Vec<_>>>());
+    bar.finish_and_clear();
+    tracing::info!(networks = todo.len(), seconds = started.elapsed().as_secs_f64(), "trained to the full");
+    trained.map_err(|e| if e.code() == 130 { e.next("the study is saved; `nas resume` trains again") } else { e })
+}
+
+struct Epochs<'a>(&'a ProgressBar);
+
+impl Listener for Epochs<'_> {
+    fn epoch(&mut self, _: u32, _: &Metrics) {
+        self.0.inc(1);
+    }
+
+    fn interrupted(&mut self) -> bool {
+        interrupt::flag().load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let cells = rows.iter().map(|row| {
+        let accuracy = Summary::of(&row.accuracies).map_or_else(String::new, |s| s.to_string());
+        let runs = row.accuracies.len().to_string();
+        vec![row.name.clone(), accuracy, runs, output::short(row.parameters), output::short(row.madds)]
+    });
+    output::table(&["", "test accuracy", "runs", "parameters", "multiply-adds"], &[1, 2, 3, 4], cells.collect())
+}
+
+/// Whether the winner is better than the hand-made default, in a sentence.
+fn verdict(rows: &[Row]) -> String {
+    let summaries: Vec<Summary> = rows.iter().filter_map(|r| Summary::of(&r.accuracies)).collect();
+    let [winner, default, ..] = summaries.as_slice() else { return String::new() };
+    let points = 100.0 * (winner.mean - default.mean);
+    match Difference::of(winner, default) {
+        Some(d) if d.is_above() => {
+            format!("\nThe winner beats the hand-made default by {points:.1} ± {:.1} points.", 100.0 * d.half_width)
+        }
+        Some(d) => format!(
+            "\nThe winner is {points:+.1} ± {:.1} points from the hand-made default: no evidence of a difference.",
+            100.0 * d.half_width
+        ),
+        None => format!("\nThe winner is {points:+.1} points from the hand-made default, on one seed each."),
+    }
+}
+
+/// Whether the policy's trials are better than the random ones, by the validation accuracy of the search.
+fn search_verdict(trials: &[Trial]) -> String {
+    let rewards = |of: &dyn Fn(&Origin) -> bool| -> Vec<f64> {
+        trials.iter().filter(|t| of(&t.origin)).filter_map(Trial::reward).collect()
+    };
+    let random = Summary::of(&rewards(&|o| *o == Origin::Random));
+    let chosen = Summary::of(&rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. })));
+    let (Some(random), Some(chosen)) = (random, chosen) else {
+        return "In the search there is nothing to compare: all trials were chosen in the same way.".to_owned();
+    };
+    let figures = format!("chosen trials {chosen} ({}), random trials {random} ({})", chosen.n, random.n);
+    match Difference::of(&chosen, &random) {
+        Some(d) if d.is_above() => format!(
+            "In the search the agent's choices scored {:.1} ± {:.1} points above random ones ({figures}).",
+            100.0 * d.mean,
+            100.0 * d.half_width
+        ),
+        _ => format!("In the search there is no evidence that the agent chose better than chance ({figures})."),
+    }
+}

@@ -1,0 +1,18 @@
+//! `nas data`: a look at data before it is used.
+
+use nas_nn::data::describe;
+
+use crate::cli;
+use crate::config::Source;
+use crate::error::Result;
+use crate::output::Output;
+
+/// Reads a data set whole and describes it.
+pub(crate) fn run(command: &cli::Data, output: Output) -> Result<()> {
+    let cli::Data::Check(args) = command;
+    let data = Source::of(args.data.as_deref())?.open()?;
+    let report = describe(&data);
+    output.json(&report);
+    output.answer(report.to_string());
+    Ok(())
+}

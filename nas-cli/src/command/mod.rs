@@ -1,0 +1,39 @@
+//! The commands, one a file.
+
+mod closing;
+mod completions;
+mod data;
+mod evaluate;
+mod predict;
+mod resume;
+mod search;
+mod show;
+mod space;
+mod status;
+mod studies;
+mod train;
+mod trials;
+
+use crate::cli::{Cli, Command};
+use crate::error::Result;
+use crate::output::Output;
+
+/// Runs what was asked for; without a command, the main job in short.
+pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
+    let output = *output;
+    match cli.command {
+        None => search::short(output),
+        Some(Command::Search(args)) => search::run(args, output),
+        Some(Command::Resume(args)) => resume::run(&args, output),
+        Some(Command::Studies(args)) => studies::run(&args, output),
+        Some(Command::Status(args)) => status::run(&args, output),
+        Some(Command::Trials(args)) => trials::run(&args, output),
+        Some(Command::Show(args)) => show::run(&args, output),
+        Some(Command::Train(args)) => train::run(&args, output),
+        Some(Command::Evaluate(args)) => evaluate::run(&args, output),
+        Some(Command::Predict(args)) => predict::run(&args, output),
+        Some(Command::Space(space)) => space::run(&space, output),
+        Some(Command::Data(data)) => data::run(&data, output),
+        Some(Command::Completions(args)) => completions::run(&args),
+    }
+}

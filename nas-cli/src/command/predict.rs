@@ -1,0 +1,68 @@
+//! `nas predict`: the class of every image, as CSV.
+
+use std::io::Write;
+use std::path::Path;
+
+use nas_nn::data::{self, Images};
+use nas_nn::network::Network;
+use nas_nn::train::best;
+
+use crate::cli;
+use crate::error::{Error, Kind, Result};
+use crate::output::Output;
+use crate::study_folder;
+
+/// Images classified at a time.
+const CHUNK: usize = 1000;
+
+/// Classifies images.
+pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
+    let network = Network::load(&study_folder::model(&args.model)?)?;
+    let images = if args.images.is_dir() { data::open(&args.images)?.test } else { data::open_images(&args.images)? };
+    let Some(path) = &args.output else {
+        let result = write(&network, &images, output, std::io::stdout().lock())?;
+        return match result {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::new(Kind::Io, format!("writing predictions: {e}")))
+            }
+            _ => Ok(()),
+        };
+    };
+    if path.exists() {
+        return Err(Error::new(Kind::Io, format!("{} exists already and is not overwritten", path.display())));
+    }
+    let part = path.with_extension("part");
+    let io = |path: &Path, e: std::io::Error| Error::io("writing", path, &e);
+    let file = std::fs::File::create(&part).map_err(|e| io(&part, e))?;
+    let written = write(&network, &images, output, std::io::BufWriter::new(file))?;
+    if let Err(e) = written.and_then(|()| std::fs::rename(&part, path)) {
+        let _ = std::fs::remove_file(&part);
+        return Err(io(path, e));
+    }
+    output.line(format!("{} predictions in {}", images.len(), path.display()));
+    Ok(())
+}
+
+/// The outer result is about the images, the inner one about the file.
+fn write(network: &Network, images: &Images, output: Output, to: impl Write) -> Result<std::io::Result<()>> {
+    let classes = &network.about().classes;
+    let mut csv = csv::Writer::from_writer(to);
+    let mut result = Ok(());
+    if !output.is_json() {
+        result = csv.write_record(["index", "class", "name", "probability"]);
+    }
+    let all: Vec<usize> = (0..images.len()).collect();
+    for chunk in all.chunks(CHUNK) {
+        for (&index, row) in chunk.iter().zip(network.predict(&images.subset(chunk))?) {
+            let class = best(&row);
+            output.json(&serde_json::json!({
+                "index": index, "class": class, "name": classes[class], "probabilities": row,
+            }));
+            if !output.is_json() {
+                let record = [index.to_string(), class.to_string(), classes[class].clone(), format!("{:.6}", row[class])];
+                result = result.and_then(|()| csv.write_record(record));
+            }
+        }
+    }
+    Ok(result.map_err(std::io::Error::from).and_then(|()| csv.flush()))
+}

@@ -1,0 +1,47 @@
+//! `nas resume`: continues a study exactly where it stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nas_core::{SqliteStorage, Storage as _, Study};
+
+use super::search;
+use crate::cli;
+use crate::error::{Error, Kind, Result};
+use crate::output::Output;
+use crate::progress::Limits;
+use crate::study_folder::StudyFolder;
+use crate::log;
+
+/// Continues a study.
+pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
+    let jobs = search::jobs(args.jobs)?;
+    let folder = StudyFolder::new(&args.study);
+    let storage = Arc::new(SqliteStorage::open(&folder.database())?);
+    let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: args.study.clone() })?;
+    let config = folder.config(&record)?;
+    let data = config.source.open()?;
+    let hash = format!("{:016x}", data.hash);
+    if hash != config.data_hash {
+        let message = format!(
+            "the data in {} changed since the study began (its hash was {}, now {hash})",
+            data.source, config.data_hash
+        );
+        return Err(Error::new(Kind::Data, message).next("bring the old files back, or start a new study"));
+    }
+    let done = storage.trials()?.iter().filter(|t| t.is_finished()).count() as u64;
+    let limits = match (args.trials, args.time) {
+        (None, None) => Limits { trials: config.trials, time: config.seconds.map(Duration::from_secs_f64) },
+        (trials, time) => Limits { trials, time },
+    };
+    if args.trials.is_some_and(|trials| trials < done) {
+        let message = format!("--trials is {} and the study has {done} trials already", args.trials.unwrap_or(0));
+        return Err(Error::usage(message).next("give the number it shall have in all, or --time"));
+    }
+    let strategy = nas_rl::strategy(&record.strategy, &record.space, record.seed).map_err(|e| Error::usage(e.to_string()))?;
+    let parts = search::split(&data.train, &config, record.seed)?;
+    log::to(folder.path())?;
+    let study = Study::open(strategy, storage)?;
+    output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
+    search::go(study, &config, &data, parts, limits, jobs, &folder, output)
+}

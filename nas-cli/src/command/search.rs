@@ -1,0 +1,192 @@
+//! `nas search`: the whole loop, from data to a trained network.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nas_core::{Budget, Objective, Purpose, Seed, SqliteStorage, Storage, StopReason, Study, StudyRecord, Trial};
+use nas_nn::data::{Images, TrainTest, stratified};
+use nas_nn::evaluator::ChildTrainer;
+use nas_nn::family::{self, Task};
+
+use crate::cli;
+use crate::config::{self, Config, DEFAULT_AGENT, DEFAULT_SPACE, Source};
+use crate::error::{Error, Kind, Result};
+use crate::output::{self, Output};
+use crate::progress::{Limits, Progress};
+use crate::study_folder::StudyFolder;
+use crate::{interrupt, log};
+
+/// The time a search takes unless asked otherwise.
+const DEFAULT_TIME: Duration = Duration::from_secs(60);
+/// The time of the short search without a command.
+const SHORT_TIME: Duration = Duration::from_secs(20);
+
+/// How many trials may be proposed ahead of the last one observed. Part of every study: more would let more threads work
+/// at once, less would let the policy learn from fresher trials.
+const LAG: usize = 4;
+
+/// `nas` alone: the main job with a short budget.
+pub(crate) fn short(output: Output) -> Result<()> {
+    output.line(format!(
+        "This is a short run: a search of {} and one final seed. The full job: nas search\n",
+        output::seconds(SHORT_TIME.as_secs_f64())
+    ));
+    let settings = cli::Settings { final_seeds: Some(1), final_epochs: Some(10), ..cli::Settings::default() };
+    run(cli::Search { time: Some(SHORT_TIME), settings, ..cli::Search::default() }, output)
+}
+
+/// Runs a new study.
+pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
+    let settings = config::merge(args.settings, args.config.as_deref())?;
+    let jobs = jobs(args.jobs)?;
+    let limits = limits(args.trials, args.time)?;
+
+    let source = Source::of(args.data.as_deref())?;
+    let data = source.open()?;
+    let task = task(&data);
+    let (space, family) = config::space(settings.space.as_deref().unwrap_or(DEFAULT_SPACE), &task)?;
+    let mut search = family.search_recipe();
+    let mut final_recipe = family.final_recipe();
+    search.epochs = positive("--epochs", settings.epochs.unwrap_or(search.epochs))?;
+    final_recipe.epochs = positive("--final-epochs", settings.final_epochs.unwrap_or(final_recipe.epochs))?;
+    let validation = settings.validation.unwrap_or(0.2);
+    if !(validation > 0.0 && validation < 1.0) {
+        return Err(Error::usage(format!("--validation is {validation}; it must lie between 0 and 1, both excluded")));
+    }
+    let config = Config {
+        data_hash: format!("{:016x}", data.hash),
+        task,
+        family: family.name().to_owned(),
+        agent: settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned()),
+        validation,
+        search,
+        final_recipe,
+        final_seeds: positive("--final-seeds", settings.final_seeds.unwrap_or(3))?,
+        max_memory: settings.max_memory.unwrap_or_else(|| default_memory(jobs)),
+        trials: limits.trials,
+        seconds: limits.time.map(|t| t.as_secs_f64()),
+        source,
+    };
+    let seed = Seed::new(settings.seed.unwrap_or(0));
+    let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let (train, validation) = split(&data.train, &config, seed)?;
+
+    let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
+    log::to(folder.path())?;
+    header(output, &config, &space, seed, &data, (train.len(), validation.len()), limits, folder.path());
+    let record = StudyRecord {
+        space,
+        objective: Objective::maximize("accuracy"),
+        seed,
+        strategy: config.agent.clone(),
+        lag: LAG,
+        configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
+    };
+    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
+    let study = Study::create(record, strategy, storage)?;
+    go(study, &config, &data, (train, validation), limits, jobs, &folder, output)
+}
+
+/// Runs a study to the end of its budget, then closes it: trains the winner and its controls to the full.
+#[expect(clippy::too_many_arguments, reason = "everything a study needs to run")]
+pub(crate) fn go(
+    mut study: Study,
+    config: &Config,
+    data: &TrainTest,
+    (train, validation): (Images, Images),
+    limits: Limits,
+    jobs: usize,
+    folder: &StudyFolder,
+    output: Output,
+) -> Result<()> {
+    let family = family::family(&config.family)?;
+    let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory);
+    let progress = Progress::new(output, limits, study.trials());
+    progress.heading();
+    let budget = Budget { trials: limits.trials, time: limits.time };
+    let outcome = study.run(&trainer, &budget, jobs, &progress, interrupt::flag());
+    progress.finish();
+    let outcome = outcome?;
+    let resume = format!("nas resume {}", folder.path().display());
+    if outcome.reason == StopReason::Interrupted {
+        let message = format!("interrupted; {} trials are saved in {}", finished(study.trials()), folder.path().display());
+        return Err(Error::new(Kind::Interrupted, message).next(format!("continue with `{resume}`")));
+    }
+    output.line(format!("\nSearch over: {}. {} trials.", outcome.reason, finished(study.trials())));
+    super::closing::close(study.trials(), study.record(), config, data, jobs, folder, output)
+}
+
+fn finished(trials: &[Trial]) -> usize {
+    trials.iter().filter(|t| t.is_finished()).count()
+}
+
+/// The training and validation parts of `data`, split by the study's seed.
+pub(crate) fn split(data: &Images, config: &Config, seed: Seed) -> Result<(Images, Images)> {
+    let mut rng = seed.stream(Purpose::Split, 0);
+    let (train, validation) = stratified(&data.labels, data.classes, config.validation, &mut rng)?;
+    Ok((data.subset(&train), data.subset(&validation)))
+}
+
+fn task(data: &TrainTest) -> Task {
+    let train = &data.train;
+    Task::Image { channels: train.channels, height: train.height, width: train.width, classes: train.classes }
+}
+
+/// The number of trials trained at once.
+pub(crate) fn jobs(asked: Option<usize>) -> Result<usize> {
+    match asked {
+        Some(0) => Err(Error::usage("--jobs is 0; at least one trial must be trained at a time")),
+        Some(jobs) => Ok(jobs.min(1024)),
+        None => Ok(std::thread::available_parallelism().map_or(1, NonZero::get)),
+    }
+}
+
+fn limits(trials: Option<u64>, time: Option<Duration>) -> Result<Limits> {
+    if trials == Some(0) {
+        return Err(Error::usage("--trials is 0; a search needs at least one trial"));
+    }
+    let time = if trials.is_none() { Some(time.unwrap_or(DEFAULT_TIME)) } else { time };
+    Ok(Limits { trials, time })
+}
+
+fn positive(flag: &str, n: u32) -> Result<u32> {
+    if n == 0 { Err(Error::usage(format!("{flag} is 0; it must be at least 1"))) } else { Ok(n) }
+}
+
+/// A share of the memory that is free, for each of `jobs` trainings; 1 GiB where that cannot be read.
+fn default_memory(jobs: usize) -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+    let bytes = available.and_then(|kb| kb.parse::<u64>().ok()).map_or(1 << 30, |kb| kb * 1024 / 2);
+    (bytes / jobs as u64).max(64 << 20)
+}
+
+#[expect(clippy::too_many_arguments, reason = "a header shows everything")]
+fn header(
+    output: Output,
+    config: &Config,
+    space: &nas_core::SearchSpace,
+    seed: Seed,
+    data: &TrainTest,
+    (train, validation): (usize, usize),
+    limits: Limits,
+    folder: &Path,
+) {
+    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
+    output.line(format!("data     {}: {}", data.source, config.task));
+    output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
+    output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
+    let time = limits.time.map(|t| output::seconds(t.as_secs_f64()));
+    let trials = limits.trials.map(|n| format!("{n} trials"));
+    let budget: Vec<String> = trials.into_iter().chain(time).collect();
+    output.line(format!(
+        "search   agent {}, seed {}, {}, {} epochs a trial",
+        config.agent,
+        seed.value(),
+        budget.join(" or "),
+        config.search.epochs
+    ));
+    output.line(format!("study    {}\n", folder.display()));
+}

@@ -1,0 +1,64 @@
+//! `nas show`: a study's settings, or one trial and its network.
+
+use nas_core::{Architecture, Trial, TrialState};
+use nas_nn::family::{self, Task};
+
+use crate::cli;
+use crate::error::Result;
+use crate::output::{self, Output};
+use crate::study_folder::{self, StudyFolder};
+
+/// Shows a study or a trial.
+pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
+    let (record, config, trials) = StudyFolder::new(&args.study).read()?;
+    let Some(name) = &args.trial else {
+        output.json(&record);
+        let settings = toml::to_string(&config).unwrap_or_else(|e| e.to_string());
+        output.answer(format!(
+            "# {}: agent {}, seed {}\n{settings}\n{}",
+            args.study.display(),
+            record.strategy,
+            record.seed.value(),
+            record.space.to_toml()
+        ));
+        return Ok(());
+    };
+    let trial = study_folder::find(&trials, name)?;
+    output.json(trial);
+    output.answer(about(trial));
+    output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    Ok(())
+}
+
+fn about(trial: &Trial) -> String {
+    let mut lines = vec![
+        format!("trial     {}, chosen by {}", trial.number, trial.origin),
+        format!("seed      {}", trial.seed.value()),
+    ];
+    match &trial.state {
+        TrialState::Running => lines.push("state     open: not finished yet".to_owned()),
+        TrialState::Failed { failure } => lines.push(format!("state     failed: {failure}")),
+        TrialState::Complete { metrics, .. } => {
+            lines.push(format!("state     complete in {}", output::seconds(trial.seconds)));
+            lines.extend(metrics.iter().map(|(name, value)| {
+                let value = if value.fract() == 0.0 { output::short(value) } else { format!("{value:.4}") };
+                format!("{name:<10}{value}")
+            }));
+        }
+    }
+    lines.push("decisions".to_owned());
+    lines.extend(trial.architecture.iter().map(|(path, value)| format!("  {path} = {value}")));
+    lines.join("\n")
+}
+
+/// The network by its parts, each with the shape it yields and what it costs, and the whole.
+fn network(family: &str, architecture: &Architecture, task: &Task) -> Result<String> {
+    let family = family::family(family)?;
+    let (parts, total) = family::outline(&*family, architecture, task)?;
+    let rows = parts.into_iter().map(|part| {
+        let (parameters, madds) = (part.cost.parameters as f64, part.cost.madds as f64);
+        vec![part.path, part.shape.to_string(), output::short(parameters), output::short(madds), part.ops.join(" ")]
+    });
+    let header = ["part", "yields", "parameters", "madds", "operations"];
+    Ok(format!("{}\n\n{total}", output::table(&header, &[2, 3], rows.collect())))
+}

@@ -1,0 +1,91 @@
+//! `nas space`: search spaces, built in or from a file.
+
+use nas_core::{Purpose, SearchSpace, Seed};
+use nas_nn::evaluator::{TrainingCost, training_cost};
+use nas_nn::family::{self, Family, Task};
+
+use crate::cli;
+use crate::config;
+use crate::error::Result;
+use crate::output::{self, Output};
+
+/// What spaces are made for when there is no data: the embedded images.
+const TASK: Task = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
+
+/// Architectures drawn to tell what networks of a space cost.
+const COSTED: usize = 200;
+
+/// Lists, shows, checks, samples or counts.
+pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
+    match command {
+        cli::Space::List => list(output),
+        cli::Space::Show(args) => {
+            let (space, _) = config::space(&args.space, &TASK)?;
+            output.json(&space);
+            output.answer(space.to_toml().trim_end());
+            Ok(())
+        }
+        cli::Space::Check(args) => {
+            let (space, family) = config::space(&args.space, &TASK)?;
+            check(&space, &*family, output)
+        }
+        cli::Space::Sample(args) => {
+            let (space, _) = config::space(&args.space, &TASK)?;
+            let mut rng = Seed::new(args.seed).stream(Purpose::Propose, 0);
+            for _ in 0..args.number {
+                let architecture = space.sample(&mut rng);
+                output.json(&architecture);
+                output.answer(architecture.to_string());
+            }
+            Ok(())
+        }
+        cli::Space::Count(args) => {
+            let (space, _) = config::space(&args.space, &TASK)?;
+            let size = space.cardinality().to_string();
+            output.json(&serde_json::json!({"space": space.name(), "architectures": size}));
+            output.answer(size);
+            Ok(())
+        }
+    }
+}
+
+fn list(output: Output) -> Result<()> {
+    let mut rows = Vec::new();
+    for family in family::families() {
+        let size = family.space(&TASK)?.cardinality().to_string();
+        output.json(&serde_json::json!({"space": family.name(), "architectures": size, "about": family.describe()}));
+        rows.push(vec![family.name().to_owned(), size, family.describe().to_owned()]);
+    }
+    output.answer(output::table(&["space", "architectures", "networks"], &[1], rows));
+    Ok(())
+}
+
+/// Size, decisions and what the networks cost.
+fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()> {
+    let mut rng = Seed::new(0).stream(Purpose::Propose, 0);
+    let batch = family.search_recipe().batch;
+    let costs = (0..COSTED).map(|_| training_cost(family, &space.sample(&mut rng), &TASK, batch));
+    let costs: Vec<TrainingCost> = costs.collect::<std::result::Result<_, _>>()?;
+    let default = training_cost(family, &family.default_architecture(), &TASK, batch)?;
+    let size = space.cardinality().to_string();
+
+    let figures: [(&str, fn(&TrainingCost) -> u64); 3] =
+        [("parameters", |c| c.cost.parameters), ("multiply-adds", |c| c.cost.madds), ("training memory, bytes", |c| c.memory)];
+    let mut rows = Vec::new();
+    for (name, figure) in figures {
+        let mut all: Vec<u64> = costs.iter().map(figure).collect();
+        all.sort_unstable();
+        let quantiles = [0, all.len() / 2, all.len() - 1].map(|i| all[i]);
+        output.json(&serde_json::json!({"figure": name, "least": quantiles[0], "median": quantiles[1], "most": quantiles[2], "default": figure(&default)}));
+        let cells = quantiles.into_iter().chain([figure(&default)]).map(|n| output::short(n as f64));
+        rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+    }
+    let slots = space.slots();
+    let decisions = slots.iter().map(|slot| vec![slot.path.clone(), slot.options.len().to_string(), slot.options.join(" ")]);
+    output.json(&serde_json::json!({"space": space.name(), "architectures": size, "decisions": slots.len()}));
+    output.answer(format!("{}: {size} architectures, {} decisions\n", space.name(), slots.len()));
+    output.answer(output::table(&["decision", "options", ""], &[1], decisions.collect()));
+    let header = ["", "least", "median", "most", "default"];
+    output.answer(format!("\nOf {COSTED} networks drawn evenly, for {TASK}:\n{}", output::table(&header, &[1, 2, 3, 4], rows)));
+    Ok(())
+}

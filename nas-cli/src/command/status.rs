@@ -1,0 +1,80 @@
+//! `nas status`: where a study stands.
+
+use std::collections::BTreeMap;
+
+use nas_core::{Failure, Origin, SqliteStorage, Storage as _, Trial, TrialState};
+
+use crate::cli::StudyOnly;
+use crate::error::Result;
+use crate::output::{self, Output};
+use crate::statistics::Summary;
+use crate::study_folder::{self, StudyFolder};
+
+/// Shows the state of a study, running or not.
+pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
+    let folder = StudyFolder::new(&args.study);
+    let (record, config, trials) = folder.read()?;
+    let diagnostics = SqliteStorage::open_read_only(&folder.database())?.diagnostics()?;
+    let last = diagnostics.iter().rev().map(|(_, d)| d).find(|d| !d.0.is_empty());
+
+    let complete: Vec<&Trial> = trials.iter().filter(|t| t.reward().is_some()).collect();
+    let mut failed: BTreeMap<String, usize> = BTreeMap::new();
+    for trial in &trials {
+        if let TrialState::Failed { failure } = &trial.state {
+            *failed.entry(reason(failure).to_owned()).or_default() += 1;
+        }
+    }
+    let open = trials.iter().filter(|t| !t.is_finished()).count();
+    let running = folder.is_running();
+    let best = study_folder::best(&trials);
+    let rewards = |random: bool| -> Option<Summary> {
+        let of = complete.iter().filter(|t| (t.origin == Origin::Random) == random);
+        Summary::of(&of.filter_map(|t| t.reward()).collect::<Vec<_>>())
+    };
+    let seconds: f64 = trials.iter().map(|t| t.seconds).sum();
+    let models = folder.saved_models();
+
+    output.json(&serde_json::json!({
+        "study": args.study, "state": if running { "running" } else { "stopped" }, "space": record.space.name(),
+        "agent": record.strategy, "seed": record.seed, "complete": complete.len(), "failed": failed, "open": open,
+        "best": best, "training_seconds": seconds, "diagnostics": last, "models": models,
+    }));
+    let mut lines = vec![
+        format!("study     {} ({})", args.study.display(), if running { "running now" } else { "stopped" }),
+        format!("data      {}", config.task),
+        format!("space     {}: {} architectures", record.space.name(), record.space.cardinality()),
+        format!("agent     {}, seed {}", record.strategy, record.seed.value()),
+        format!("trials    {} complete, {} failed, {open} open", complete.len(), failed.values().sum::<usize>()),
+    ];
+    lines.extend(failed.iter().map(|(reason, n)| format!("            {n} × {reason}")));
+    if let Some(best) = best {
+        lines.push(format!("best      {:.4} (trial {}, {})", best.reward().unwrap_or(0.0), best.number, best.origin));
+    }
+    for (name, summary) in [("random", rewards(true)), ("chosen", rewards(false))] {
+        if let Some(summary) = summary {
+            lines.push(format!("{name:<10}{summary} ({} trials)", summary.n));
+        }
+    }
+    lines.push(format!("trained   {} of one core", output::seconds(seconds)));
+    if let Some(last) = last {
+        let figures: Vec<String> = last.0.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+        lines.push(format!("agent     {}", figures.join(", ")));
+    }
+    lines.extend(models.iter().map(|model| format!("model     {}", model.display())));
+    let next = if running { "trials" } else { "resume" };
+    lines.push(format!("\nNext: nas {next} {}", args.study.display()));
+    output.answer(lines.join("\n"));
+    Ok(())
+}
+
+/// The kind of a failure in a few words.
+fn reason(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Diverged { .. } => "diverged",
+        Failure::OutOfMemory { .. } => "would not fit in memory",
+        Failure::Panicked { .. } => "panicked",
+        Failure::TimedOut { .. } => "ran out of time",
+        Failure::Infeasible { .. } => "could not be built",
+        _ => "other",
+    }
+}

@@ -1,0 +1,60 @@
+//! `nas train`: one architecture, trained to the full.
+
+use nas_core::Trial;
+use nas_nn::family;
+
+use super::{closing, search};
+use crate::cli;
+use crate::error::{Error, Kind, Result};
+use crate::output::{self, Output};
+use crate::statistics::Summary;
+use crate::study_folder::{self, StudyFolder};
+
+/// Trains a trial's architecture from several seeds and scores each on the test images.
+pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
+    let folder = StudyFolder::new(&args.study);
+    let (record, config, trials) = folder.read()?;
+    let family = family::family(&config.family)?;
+    let (name, architecture) = if args.trial == "default" {
+        ("default".to_owned(), family.default_architecture())
+    } else {
+        let trial: &Trial = study_folder::find(&trials, &args.trial)?;
+        (format!("trial-{}", trial.number), trial.architecture.clone())
+    };
+    if args.seeds == 0 {
+        return Err(Error::usage("--seeds is 0; it must be at least 1"));
+    }
+    let mut recipe = config.final_recipe.clone();
+    if let Some(epochs) = args.epochs {
+        if epochs == 0 {
+            return Err(Error::usage("--epochs is 0; it must be at least 1"));
+        }
+        recipe.epochs = epochs;
+    }
+    let model = args.output.clone().unwrap_or_else(|| folder.models().join(&name));
+    let weights = nas_nn::network::weights_path(&model);
+    if weights.exists() {
+        let message = format!("{} exists already and is not overwritten", weights.display());
+        return Err(Error::new(Kind::Io, message).next("choose another file with --output"));
+    }
+    let data = config.source.open()?;
+    output.line(format!("Training {name}: {} epochs, {} seeds, all {} training images.", recipe.epochs, args.seeds, data.train.len()));
+    let jobs = search::jobs(None)?;
+    let trained =
+        closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, jobs, output)?;
+    let accuracies: Vec<f64> = trained.iter().map(|t| t.accuracy).collect();
+    trained[0].network.save(&model)?;
+    let summary = Summary::of(&accuracies).ok_or_else(|| Error::new(Kind::Other, "nothing was trained"))?;
+    output.json(&serde_json::json!({
+        "trial": args.trial, "test_accuracies": accuracies, "mean": summary.mean, "sd": summary.sd, "model": weights,
+        "parameters": trained[0].parameters, "madds": trained[0].madds,
+    }));
+    output.answer(format!(
+        "test accuracy {summary} over {} seeds, {} parameters, {} multiply-adds\nThe first seed's model is {}",
+        summary.n,
+        output::short(trained[0].parameters),
+        output::short(trained[0].madds),
+        weights.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Settings: defaults, then the configuration file, then flags; stored with the study.
+
+use std::path::{Path, PathBuf};
+
+use nas_core::SearchSpace;
+use nas_nn::data::TrainTest;
+use nas_nn::family::{self, Family, Task};
+use nas_nn::train::Recipe;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Settings;
+use crate::error::{Error, Result};
+
+/// Where the images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// The embedded Fashion-MNIST subset.
+    Embedded,
+    /// A folder.
+    Folder(PathBuf),
+}
+
+impl Source {
+    pub(crate) fn of(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Source::Embedded) };
+        // Stored whole, so that the study can be resumed from anywhere.
+        let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
+        Ok(Source::Folder(absolute))
+    }
+
+    pub(crate) fn open(&self) -> Result<TrainTest> {
+        Ok(match self {
+            Source::Embedded => nas_nn::data::demo::fashion_mnist_mini()?,
+            Source::Folder(path) => nas_nn::data::open(path)?,
+        })
+    }
+
+    /// A short name for study folders.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Source::Embedded => "fashion-mnist-mini".to_owned(),
+            Source::Folder(path) => {
+                path.file_name().map_or_else(|| "images".to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+        }
+    }
+}
+
+/// The configuration file: every key is a flag too.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    space: Option<String>,
+    agent: Option<String>,
+    seed: Option<u64>,
+    epochs: Option<u32>,
+    final_epochs: Option<u32>,
+    final_seeds: Option<u32>,
+    validation: Option<f64>,
+    max_memory: Option<u64>,
+}
+
+/// Everything that decides the trials of a study beside its space and seed. Stored in the study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) source: Source,
+    /// The hash of the data, so that a resumed study is known to see the same.
+    pub(crate) data_hash: String,
+    pub(crate) task: Task,
+    pub(crate) family: String,
+    pub(crate) agent: String,
+    pub(crate) validation: f64,
+    pub(crate) search: Recipe,
+    pub(crate) final_recipe: Recipe,
+    pub(crate) final_seeds: u32,
+    pub(crate) max_memory: u64,
+    /// The budget it was started with, for `nas resume` without one.
+    pub(crate) trials: Option<u64>,
+    pub(crate) seconds: Option<f64>,
+}
+
+/// The agent that searches unless another is asked for.
+pub(crate) const DEFAULT_AGENT: &str = "reinforce";
+/// The space that is searched unless another is asked for.
+pub(crate) const DEFAULT_SPACE: &str = "cnn_cell";
+
+/// Settings with the gaps filled from `file`.
+pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
+    let Some(path) = file else { return Ok(flags) };
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
+    let file: File = toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    Ok(Settings {
+        space: flags.space.or(file.space),
+        agent: flags.agent.or(file.agent),
+        seed: flags.seed.or(file.seed),
+        epochs: flags.epochs.or(file.epochs),
+        final_epochs: flags.final_epochs.or(file.final_epochs),
+        final_seeds: flags.final_seeds.or(file.final_seeds),
+        validation: flags.validation.or(file.validation),
+        max_memory: flags.max_memory.or(file.max_memory),
+    })
+}
+
+/// The space called `name`, or in the file of that name, for `task`, with the family that builds it.
+pub(crate) fn space(name: &str, task: &Task) -> Result<(SearchSpace, std::sync::Arc<dyn Family>)> {
+    let path = Path::new(name);
+    let is_file = path.extension().is_some() || name.contains(std::path::MAIN_SEPARATOR) || path.is_file();
+    if !is_file {
+        let family = family::family(name)
+            .map_err(|e| Error::usage(e.to_string()).next("`nas space list`, or give a TOML file"))?;
+        return Ok((family.space(task)?, family));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
+    let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let family = family::family(space.name()).map_err(|e| {
+        let advice = "a space file's name is the family that builds it; start from `nas space show cnn_cell`";
+        Error::usage(format!("{}: {e}", path.display())).next(advice)
+    })?;
+    check_fits(&space, &*family, task).map_err(|e| Error::usage(format!("{}: {}", path.display(), e.message())))?;
+    Ok((space, family))
+}
+
+/// Whether what the space draws can be built: tried on its corners and on some draws.
+fn check_fits(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<()> {
+    let mut rng = nas_core::Seed::new(0).stream(nas_core::Purpose::Test, 0);
+    for _ in 0..20 {
+        nas_nn::evaluator::training_cost(family, &space.sample(&mut rng), task, 1)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! A study is a folder: the database, models, the log.
+
+use std::path::{Path, PathBuf};
+
+use nas_core::{SqliteStorage, Storage as _, StudyRecord, Trial};
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+
+/// The folder of a study.
+#[derive(Debug, Clone)]
+pub(crate) struct StudyFolder {
+    path: PathBuf,
+}
+
+impl StudyFolder {
+    pub(crate) fn new(path: &Path) -> Self {
+        StudyFolder { path: path.to_owned() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("study.db")
+    }
+
+    pub(crate) fn models(&self) -> PathBuf {
+        self.path.join("models")
+    }
+
+    /// Saved networks, by name.
+    pub(crate) fn saved_models(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.models()).into_iter().flatten().flatten();
+        let mut models: Vec<PathBuf> =
+            entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
+        models.sort();
+        models
+    }
+
+    /// Whether a process has the study open for writing.
+    pub(crate) fn is_running(&self) -> bool {
+        let lock = std::fs::File::open(self.path.join("study.lock"));
+        lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+    }
+
+    /// A new folder; none that exists is ever used, so nothing is overwritten.
+    pub(crate) fn create(path: Option<&Path>, name: &str) -> Result<Self> {
+        if let Some(path) = path {
+            if path.exists() {
+                return Err(nas_core::Error::Exists { path: path.to_owned() }.into());
+            }
+            std::fs::create_dir_all(path).map_err(|e| Error::io("creating", path, &e))?;
+            return Ok(Self::new(path));
+        }
+        let parent = Path::new("studies");
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("creating", parent, &e))?;
+        for number in 1.. {
+            let folder = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+            let path = parent.join(folder);
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self::new(&path)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("creating", &path, &e)),
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// What the study is and its trials, read while others may write.
+    pub(crate) fn read(&self) -> Result<(StudyRecord, Config, Vec<Trial>)> {
+        let storage = SqliteStorage::open_read_only(&self.database())?;
+        let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: self.path.clone() })?;
+        let config = self.config(&record)?;
+        Ok((record, config, storage.trials()?))
+    }
+
+    /// The application's part of the record.
+    pub(crate) fn config(&self, record: &StudyRecord) -> Result<Config> {
+        serde_json::from_value(record.configuration.clone()).map_err(|e| {
+            let why = format!("its configuration cannot be read: {e}");
+            nas_core::Error::Damaged { path: self.path.clone(), why }.into()
+        })
+    }
+}
+
+/// The best complete trial; the earlier of equals.
+pub(crate) fn best(trials: &[Trial]) -> Option<&Trial> {
+    let reward = |t: &Trial| t.reward().unwrap_or(f64::NEG_INFINITY);
+    trials.iter().filter(|t| t.reward().is_some()).reduce(|a, b| if reward(b) > reward(a) { b } else { a })
+}
+
+/// The trial that `name` names: a number or `best`.
+pub(crate) fn find<'a>(trials: &'a [Trial], name: &str) -> Result<&'a Trial> {
+    let missing = |message: String| Err(Error::new(Kind::Study, message).next("list them with `nas trials STUDY`"));
+    if name == "best" {
+        return best(trials).map_or_else(|| missing("the study has no complete trial yet".to_owned()), Ok);
+    }
+    let Ok(number) = name.parse::<u64>() else {
+        return Err(Error::usage(format!("\"{name}\" is no trial: give a number or `best`")));
+    };
+    let found = trials.iter().find(|t| t.number == number);
+    found.map_or_else(|| missing(format!("the study has no trial {number}; it has {}", trials.len())), Ok)
+}
+
+/// The file of a saved network: the one given, or the best one in a study's folder.
+pub(crate) fn model(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let folder = StudyFolder::new(path);
+    let (_, _, trials) = folder.read()?;
+    let best = find(&trials, "best")?;
+    let file = folder.models().join(format!("trial-{}.safetensors", best.number));
+    if file.exists() {
+        return Ok(file);
+    }
+    let message = format!("the best trial of {}, {}, is not trained to the full yet", path.display(), best.number);
+    Err(Error::new(Kind::Study, message).next(format!("nas train {} best", path.display())))
+}

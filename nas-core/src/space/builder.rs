@@ -1,0 +1,268 @@
+//! Spaces declared in code.
+
+use std::ops::RangeInclusive;
+
+use super::SearchSpace;
+use super::description::{Decision, Description, Kind, Requirement, Scale, Scope, When};
+use crate::architecture::Value;
+use crate::error::SpaceError;
+
+/// Declares a [`SearchSpace`], or the body of a group or repeat, decision by decision.
+///
+/// [`when`](Self::when), [`step`](Self::step), [`steps`](Self::steps), [`log`](Self::log) and
+/// [`between`](Self::between) refine the decision before them. A mistake is kept and returned by
+/// [`build`](Self::build).
+///
+/// ```
+/// use nas_core::SearchSpace;
+///
+/// let space = SearchSpace::builder("example")
+///     .choice("stem", ["conv3x3", "conv5x5"])
+///     .integer("width", 16..=64).step(16)
+///     .float("dropout", 0.0..=0.5).steps(6)
+///     .subset("augment", ["flip", "crop", "cutout"]).between(0..=2)
+///     .repeat("blocks", 1..=3, |block| {
+///         block
+///             .choice("op", ["conv", "mbconv"])
+///             .integer("expand", 2..=4).when("op", ["mbconv"])
+///     })
+///     .build()?;
+///
+/// // A block is one of 1 + 3: 2 · 4 · 6 · (1 + 3 + 3) · (4 + 4² + 4³)
+/// assert_eq!(space.cardinality().to_string(), "28,224");
+/// # Ok::<(), nas_core::SpaceError>(())
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct SpaceBuilder {
+    name: String,
+    scope: Scope,
+    mistake: Option<SpaceError>,
+}
+
+impl SpaceBuilder {
+    pub(super) fn new(name: &str) -> Self {
+        SpaceBuilder { name: name.to_owned(), scope: Scope::default(), mistake: None }
+    }
+
+    /// One of several named options.
+    pub fn choice<S: Into<String>>(self, name: &str, options: impl IntoIterator<Item = S>) -> Self {
+        let options = options.into_iter().map(Into::into).collect();
+        self.decision(name, Kind::Choice { options })
+    }
+
+    /// A whole number in the range.
+    pub fn integer(self, name: &str, range: RangeInclusive<i64>) -> Self {
+        self.decision(name, Kind::Integer { low: *range.start(), high: *range.end(), step: 1 })
+    }
+
+    /// A real number in the range: any, unless [`steps`](Self::steps) follows.
+    pub fn float(self, name: &str, range: RangeInclusive<f64>) -> Self {
+        let (low, high) = (*range.start(), *range.end());
+        self.decision(name, Kind::Float { low, high, scale: Scale::Linear, steps: None })
+    }
+
+    /// Any number of the named options, unless [`between`](Self::between) follows.
+    pub fn subset<S: Into<String>>(self, name: &str, options: impl IntoIterator<Item = S>) -> Self {
+        let options: Vec<String> = options.into_iter().map(Into::into).collect();
+        let max = u32::try_from(options.len()).unwrap_or(u32::MAX);
+        self.decision(name, Kind::Subset { options, min: 0, max })
+    }
+
+    /// A group of decisions under one name.
+    pub fn group(mut self, name: &str, body: impl FnOnce(SpaceBuilder) -> SpaceBuilder) -> Self {
+        let body = self.body(name, body);
+        self.decision(name, Kind::Group { body })
+    }
+
+    /// A group of decisions made as often as a number in the range, which is itself a decision.
+    pub fn repeat(
+        mut self,
+        name: &str,
+        times: RangeInclusive<u64>,
+        body: impl FnOnce(SpaceBuilder) -> SpaceBuilder,
+    ) -> Self {
+        let body = self.body(name, body);
+        self.decision(name, Kind::Repeat { low: *times.start(), high: *times.end(), body })
+    }
+
+    /// Opens the decision before this call only while an earlier decision has one of the values.
+    pub fn when<V: Into<Value>>(mut self, decision: &str, is: impl IntoIterator<Item = V>) -> Self {
+        let condition = When { decision: decision.to_owned(), is: is.into_iter().map(Into::into).collect() };
+        match self.scope.decisions.last_mut() {
+            Some(last) if last.when.is_none() => last.when = Some(condition),
+            last => {
+                let (path, why) = match last {
+                    Some(last) => (last.name.clone(), "more than one condition; group the decision to nest them"),
+                    None => (self.name.clone(), "nothing: a condition follows the decision it opens"),
+                };
+                self.fail(SpaceError::Reference { path, refers: why.to_owned() });
+            }
+        }
+        self
+    }
+
+    /// The distance between the whole numbers of the decision before this call.
+    pub fn step(self, distance: i64) -> Self {
+        self.refine("step", |kind| match kind {
+            Kind::Integer { step, .. } => {
+                *step = distance;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Evenly spaced levels, both bounds included, for the real number before this call.
+    pub fn steps(self, levels: u32) -> Self {
+        self.refine("steps", |kind| match kind {
+            Kind::Float { steps, .. } => {
+                *steps = Some(levels);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// A logarithmic scale for the real number before this call.
+    pub fn log(self) -> Self {
+        self.refine("scale", |kind| match kind {
+            Kind::Float { scale, .. } => {
+                *scale = Scale::Log;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// How many options the subset before this call may hold.
+    pub fn between(self, range: RangeInclusive<u32>) -> Self {
+        self.refine("min and max", |kind| match kind {
+            Kind::Subset { min, max, .. } => {
+                (*min, *max) = (*range.start(), *range.end());
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Requires a way from the lowest to the highest node over edges whose choice is not `closed_by`.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let ops = ["none", "skip", "conv"];
+    /// let space = SearchSpace::builder("three_nodes")
+    ///     .choice("a", ops).choice("b", ops).choice("c", ops)
+    ///     .require_path([(0, 1, "a"), (1, 2, "b"), (0, 2, "c")], "none")
+    ///     .build()?;
+    /// // 27 cells, of which c = none with a or b = none are dead.
+    /// assert_eq!(space.cardinality().to_string(), "22");
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn require_path<S: Into<String>>(
+        mut self,
+        edges: impl IntoIterator<Item = (u32, u32, S)>,
+        closed_by: &str,
+    ) -> Self {
+        let edges = edges.into_iter().map(|(from, to, decision)| (from, to, decision.into())).collect();
+        self.scope.require.push(Requirement::Path { edges, closed_by: closed_by.to_owned() });
+        self
+    }
+
+    /// A decision made elsewhere, for example read from a description.
+    pub fn declare(mut self, decision: Decision) -> Self {
+        self.scope.decisions.push(decision);
+        self
+    }
+
+    /// The space declared so far.
+    ///
+    /// # Errors
+    /// When the declaration is no space: no or duplicate decisions, empty ranges, conditions that do not look back,
+    /// requirements nothing meets, more than the limits allow.
+    pub fn build(self) -> Result<SearchSpace, SpaceError> {
+        match self.mistake {
+            Some(mistake) => Err(mistake),
+            None => SearchSpace::from_description(Description {
+                name: self.name,
+                decision: self.scope.decisions,
+                require: self.scope.require,
+            }),
+        }
+    }
+
+    fn decision(self, name: &str, kind: Kind) -> Self {
+        self.declare(Decision { name: name.to_owned(), kind, when: None })
+    }
+
+    fn body(&mut self, name: &str, body: impl FnOnce(SpaceBuilder) -> SpaceBuilder) -> Scope {
+        let inner = body(SpaceBuilder::new(name));
+        if let Some(mistake) = inner.mistake {
+            self.fail(mistake);
+        }
+        inner.scope
+    }
+
+    fn refine(mut self, key: &str, change: impl FnOnce(&mut Kind) -> bool) -> Self {
+        let mistake = match self.scope.decisions.last_mut() {
+            Some(last) => match change(&mut last.kind) {
+                true => return self,
+                false => SpaceError::Key { path: last.name.clone(), kind: last.kind.name(), key: key.to_owned() },
+            },
+            None => SpaceError::Reference {
+                path: self.name.clone(),
+                refers: format!("nothing: {key} follows the decision it refines"),
+            },
+        };
+        self.fail(mistake);
+        self
+    }
+
+    /// Keeps the first mistake.
+    fn fail(&mut self, mistake: SpaceError) {
+        self.mistake.get_or_insert(mistake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_mistake(builder: SpaceBuilder, message: &str) {
+        assert_eq!(builder.build().unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn refinement_of_the_wrong_kind() {
+        check_mistake(
+            SearchSpace::builder("s").choice("op", ["a"]).step(2),
+            "the decision \"op\" is a choice and takes no \"step\"",
+        );
+        check_mistake(
+            SearchSpace::builder("s").group("g", |g| g.integer("n", 1..=2).log()),
+            "the decision \"n\" is an integer and takes no \"scale\"",
+        );
+    }
+
+    #[test]
+    fn refinement_of_nothing() {
+        check_mistake(
+            SearchSpace::builder("s").when("x", ["a"]).choice("op", ["a"]),
+            "\"s\" refers to nothing: a condition follows the decision it opens",
+        );
+        check_mistake(
+            SearchSpace::builder("s").steps(2),
+            "\"s\" refers to nothing: steps follows the decision it refines",
+        );
+    }
+
+    #[test]
+    fn second_condition() {
+        check_mistake(
+            SearchSpace::builder("s").choice("a", ["x", "y"]).choice("b", ["z"]).when("a", ["x"]).when("a", ["y"]),
+            "\"b\" refers to more than one condition; group the decision to nest them",
+        );
+    }
+}

@@ -1,0 +1,303 @@
+//! What can be chosen: a tree of named decisions, written in code or TOML, counted exactly, drawn from uniformly.
+
+mod builder;
+mod cardinality;
+mod description;
+mod diagram;
+mod domain;
+mod edit;
+mod program;
+mod requirement;
+mod sample;
+pub(crate) mod suggest;
+#[cfg(test)]
+pub(crate) mod testing;
+mod text;
+mod walk;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use builder::SpaceBuilder;
+pub use cardinality::Cardinality;
+pub use description::{Decision, Kind, Requirement, Scale, Scope, When};
+pub use num_bigint::BigUint;
+pub use walk::{Slot, Step, Walk};
+
+use crate::Architecture;
+use crate::architecture::pairs;
+use crate::error::{ArchitectureError, SpaceError};
+pub(crate) use sample::below;
+
+use description::Description;
+use diagram::Diagram;
+use domain::Pick;
+use program::Program;
+
+/// A tree of named decisions: choices, whole and real numbers, subsets, groups and repeats, some of them under conditions.
+///
+/// Declare it with [`builder`](Self::builder) or in TOML:
+///
+/// ```
+/// use nas_core::SearchSpace;
+///
+/// let space = SearchSpace::from_toml(r#"
+///     name = "small"
+///
+///     [[decision]]
+///     name = "stem"
+///     kind = "choice"
+///     options = ["conv3x3", "conv5x5"]
+///
+///     [[decision]]
+///     name = "dilation"
+///     kind = "integer"
+///     low = 1
+///     high = 3
+///     when = { decision = "stem", is = ["conv5x5"] }
+/// "#)?;
+/// assert_eq!(space.cardinality().to_string(), "4");
+///
+/// let error = space.parse("stem=conv3x3,dilation=2").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "the space \"small\" has no open decision \"dilation\"; \"stem=conv3x3\" closes it"
+/// );
+/// # Ok::<(), nas_core::SpaceError>(())
+/// ```
+///
+/// Limits: 10,000 slots, 10,000 options a decision, 1,000,000 options of all slots together, groups 16 deep, and
+/// 10,000,000 steps of counting. Copies share their contents.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "Description", into = "Description")]
+pub struct SearchSpace {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    description: Description,
+    program: Program,
+    diagram: Diagram,
+    slots: Vec<Slot>,
+    cardinality: Cardinality,
+}
+
+impl SearchSpace {
+    /// Starts the declaration of a space in code.
+    pub fn builder(name: &str) -> SpaceBuilder {
+        SpaceBuilder::new(name)
+    }
+
+    /// Reads a space from its TOML form.
+    ///
+    /// # Errors
+    /// When the text is no TOML or has unknown keys, with line and column; when what it declares is no space.
+    pub fn from_toml(text: &str) -> Result<Self, SpaceError> {
+        Self::from_description(text::from_toml(text)?)
+    }
+
+    /// The TOML form, from which [`from_toml`](Self::from_toml) reads an equal space.
+    pub fn to_toml(&self) -> String {
+        text::to_toml(&self.inner.description)
+    }
+
+    fn from_description(description: Description) -> Result<Self, SpaceError> {
+        let program = Program::new(&description)?;
+        let diagram = Diagram::new(&program, false)?;
+        if *diagram.total() == BigUint::ZERO {
+            let texts: Vec<&str> = program.requirements.iter().map(|requirement| requirement.text()).collect();
+            return Err(SpaceError::Impossible { space: description.name, requirement: texts.join("; ") });
+        }
+        let slots = walk::slots(&program);
+        // A continuous number is open in some architecture exactly when its weight shows in the count.
+        let continuous = program.variables.iter().any(|variable| variable.domain.is_continuous());
+        let cardinality = if continuous && Diagram::new(&program, true)?.total() != diagram.total() {
+            Cardinality::Infinite
+        } else {
+            Cardinality::Finite(diagram.total().clone())
+        };
+        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, cardinality }) })
+    }
+
+    /// The space's name.
+    pub fn name(&self) -> &str {
+        &self.inner.description.name
+    }
+
+    /// The decisions as declared.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.inner.description.decision
+    }
+
+    /// The requirements as declared for the whole space; groups and repeats hold their own.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.inner.description.require
+    }
+
+    /// How many architectures there are: conditions, repeats and requirements counted exactly.
+    pub fn cardinality(&self) -> &Cardinality {
+        &self.inner.cardinality
+    }
+
+    /// Architecture `rank` in a fixed order; none from the [`cardinality`](Self::cardinality) on. A continuous number
+    /// takes its 16 levels only.
+    pub fn nth(&self, rank: &BigUint) -> Option<Architecture> {
+        if rank >= self.inner.diagram.total() {
+            return None;
+        }
+        Some(self.encode(&self.inner.diagram.unrank(&self.inner.program, rank.clone())))
+    }
+
+    /// All architectures in the order of [`nth`](Self::nth). Take care how many there are.
+    pub fn enumerate(&self) -> impl Iterator<Item = Architecture> {
+        let mut rank = BigUint::ZERO;
+        std::iter::from_fn(move || {
+            let architecture = self.nth(&rank);
+            rank += 1_u32;
+            architecture
+        })
+    }
+
+    /// Checks that `architecture` is one of this space, in canonical form.
+    ///
+    /// # Errors
+    /// When a decision is unknown, closed or absent, a value is none of its options or not written as the space writes
+    /// it (a subset in the space's order), or a requirement is broken.
+    pub fn validate(&self, architecture: &Architecture) -> Result<(), ArchitectureError> {
+        self.check_paths(architecture)?;
+        let picks = self.decode(architecture)?;
+        self.check_closed(architecture, &picks)?;
+        let canonical = self.encode(&picks);
+        match architecture.iter().zip(canonical.iter()).find(|(given, right)| given != right) {
+            Some(((path, value), (_, canonical))) => Err(ArchitectureError::Form {
+                path: path.to_owned(),
+                value: value.to_string(),
+                canonical: canonical.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The canonical form of `architecture`: closed decisions dropped, subsets in the space's order, whole numbers that
+    /// stand for real ones made real.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), except for what it puts right.
+    pub fn canonical(&self, architecture: &Architecture) -> Result<Architecture, ArchitectureError> {
+        self.check_paths(architecture)?;
+        Ok(self.encode(&self.decode(architecture)?))
+    }
+
+    /// The architecture of the text `path=value,path=value`, in any order.
+    ///
+    /// # Errors
+    /// When a piece is no `path=value` or stands twice, or as [`validate`](Self::validate); a subset's members may come
+    /// in any order.
+    pub fn parse(&self, text: &str) -> Result<Architecture, ArchitectureError> {
+        let mut architecture = Architecture::new();
+        for (path, value) in pairs(text)? {
+            let variable = self.variable(path)?;
+            architecture.set(path, self.inner.program.variables[variable].domain.parse(path, value)?);
+        }
+        let picks = self.decode(&architecture)?;
+        self.check_closed(&architecture, &picks)?;
+        Ok(self.encode(&picks))
+    }
+
+    fn variable(&self, path: &str) -> Result<usize, ArchitectureError> {
+        let known = &self.inner.program.by_path;
+        known.get(path).copied().ok_or_else(|| {
+            let hint = suggest::hint(path, known.keys().map(String::as_str));
+            ArchitectureError::Unknown { space: self.name().to_owned(), path: path.to_owned(), hint }
+        })
+    }
+
+    fn check_paths(&self, architecture: &Architecture) -> Result<(), ArchitectureError> {
+        architecture.iter().try_for_each(|(path, _)| self.variable(path).map(|_| ()))
+    }
+
+    /// What the architecture says about every open variable; closed decisions and unknown paths do not matter.
+    fn decode(&self, architecture: &Architecture) -> Result<Vec<Option<Pick>>, ArchitectureError> {
+        let Inner { program, diagram, .. } = &*self.inner;
+        let mut state = diagram.start(program);
+        let mut picks = Vec::with_capacity(program.variables.len());
+        for (i, variable) in program.variables.iter().enumerate() {
+            let pick = if diagram.is_open(program, &state, i) {
+                let path = &variable.path;
+                let value = architecture.get(path).ok_or_else(|| ArchitectureError::Absent { path: path.clone() })?;
+                Some(variable.domain.pick(path, value)?)
+            } else {
+                None
+            };
+            diagram.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
+            picks.push(pick);
+        }
+        match diagram.broken(program, &state) {
+            Some(i) => Err(ArchitectureError::Requirement { requirement: program.requirements[i].text().to_owned() }),
+            None => Ok(picks),
+        }
+    }
+
+    /// Refuses values of closed decisions, and says what closes them.
+    fn check_closed(&self, architecture: &Architecture, picks: &[Option<Pick>]) -> Result<(), ArchitectureError> {
+        let program = &self.inner.program;
+        for (path, _) in architecture.iter() {
+            let variable = self.variable(path)?;
+            if picks[variable].is_some() {
+                continue;
+            }
+            let mut targets = program.variables[variable].conditions.iter().map(|&p| &program.predicates[p]);
+            let closing = targets.find(|p| !p.holds(picks[p.target].as_ref().map(Pick::index)));
+            let target = closing.expect("a closed decision has a condition that fails").target;
+            let cause = &program.variables[target];
+            let hint = match &picks[target] {
+                Some(pick) => format!("; \"{}={}\" closes it", cause.path, cause.domain.value(pick)),
+                None => format!("; \"{}\", which opens it, is closed itself", cause.path),
+            };
+            return Err(ArchitectureError::Unknown { space: self.name().to_owned(), path: path.to_owned(), hint });
+        }
+        Ok(())
+    }
+
+    fn encode(&self, picks: &[Option<Pick>]) -> Architecture {
+        let mut architecture = Architecture::new();
+        for (variable, pick) in self.inner.program.variables.iter().zip(picks) {
+            if let Some(pick) = pick {
+                architecture.set(&variable.path, variable.domain.value(pick));
+            }
+        }
+        architecture
+    }
+}
+
+/// Spaces are equal when they are declared equally.
+impl PartialEq for SearchSpace {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.description == other.inner.description
+    }
+}
+
+impl fmt::Debug for SearchSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SearchSpace").field(&self.inner.description).finish()
+    }
+}
+
+impl TryFrom<Description> for SearchSpace {
+    type Error = SpaceError;
+
+    fn try_from(description: Description) -> Result<Self, SpaceError> {
+        SearchSpace::from_description(description)
+    }
+}
+
+impl From<SearchSpace> for Description {
+    fn from(space: SearchSpace) -> Self {
+        space.inner.description.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

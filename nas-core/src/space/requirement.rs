@@ -1,0 +1,139 @@
+//! Path requirements while an architecture is being decided: which nodes reach which over the edges chosen so far.
+
+/// An edge between two numbered nodes, and the variable that decides what stands on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge {
+    pub(super) variable: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// The option that removes the edge, if the variable has it.
+    pub(super) closed: Option<usize>,
+}
+
+/// A path from the first to the last node over edges that are there.
+#[derive(Debug)]
+pub(super) struct PathRequirement {
+    /// In order of the variables.
+    edges: Vec<Edge>,
+    nodes: usize,
+    /// By the number of decided edges: the nodes whose reachability still matters, as bits.
+    terminals: Vec<u64>,
+    text: String,
+}
+
+/// More nodes do not fit the bits of a word.
+pub(super) const MAX_NODES: usize = 64;
+
+/// What is known of a requirement after some of its edges.
+#[derive(Debug, Clone)]
+pub(super) struct PathState {
+    /// Row `i` has bit `j` when node `j` is reached from node `i`.
+    reach: Vec<u64>,
+    decided: usize,
+    /// Whether some edge's variable is open, so that there is anything to require.
+    open: bool,
+}
+
+impl PathRequirement {
+    pub(super) fn new(mut edges: Vec<Edge>, nodes: usize, text: String) -> Self {
+        edges.sort_by_key(|edge| edge.variable);
+        let ends = 1 | 1 << (nodes - 1);
+        let terminals = (0..=edges.len())
+            .map(|decided| edges[decided..].iter().fold(ends, |bits, e| bits | 1 << e.from | 1 << e.to))
+            .collect();
+        PathRequirement { edges, nodes, terminals, text }
+    }
+
+    pub(super) fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn start(&self) -> PathState {
+        PathState { reach: (0..self.nodes).map(|i| 1 << i).collect(), decided: 0, open: false }
+    }
+
+    /// Takes note that `variable` has that option, or is closed.
+    pub(super) fn decide(&self, state: &mut PathState, variable: usize, option: Option<usize>) {
+        while let Some(edge) = self.edges.get(state.decided).filter(|edge| edge.variable == variable) {
+            state.decided += 1;
+            state.open |= option.is_some();
+            if option.is_some() && option != edge.closed {
+                let reached = state.reach[edge.to];
+                for row in &mut state.reach {
+                    if *row & 1 << edge.from != 0 {
+                        *row |= reached;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_met(&self, state: &PathState) -> bool {
+        state.reach[0] & 1 << (self.nodes - 1) != 0
+    }
+
+    /// Whether all edges are decided and there is no path.
+    pub(super) fn is_broken(&self, state: &PathState) -> bool {
+        state.decided == self.edges.len() && state.open && !self.is_met(state)
+    }
+
+    /// Adds words that are equal for states from which the same choices lead to a path.
+    pub(super) fn key(&self, state: &PathState, key: &mut Vec<u64>) {
+        if self.is_met(state) {
+            key.push(u64::MAX); // no row below has every bit: the flag's word is 0 or 1
+            return;
+        }
+        key.push(state.open.into());
+        let terminals = self.terminals[state.decided];
+        key.extend((0..self.nodes).filter(|i| terminals & 1 << i != 0).map(|i| state.reach[i] & terminals));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The four nodes of a NAS-Bench-201 cell; option 0 removes an edge.
+    fn cell() -> PathRequirement {
+        let pairs = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
+        let edge = |(variable, (from, to))| Edge { variable, from, to, closed: Some(0) };
+        PathRequirement::new(pairs.into_iter().enumerate().map(edge).collect(), 4, String::new())
+    }
+
+    #[track_caller]
+    fn check(options: [Option<usize>; 6], broken: bool) {
+        let cell = cell();
+        let mut state = cell.start();
+        for (variable, option) in options.into_iter().enumerate() {
+            assert!(!cell.is_broken(&state));
+            cell.decide(&mut state, variable, option);
+        }
+        assert_eq!(cell.is_broken(&state), broken);
+    }
+
+    #[test]
+    fn direct_edge() {
+        check([Some(0), Some(0), Some(0), Some(1), Some(0), Some(0)], false);
+    }
+
+    #[test]
+    fn longest_path_known_before_its_first_edge_is() {
+        check([Some(1), Some(0), Some(1), Some(0), Some(0), Some(1)], false);
+    }
+
+    #[test]
+    fn dead() {
+        check([Some(1), Some(1), Some(1), Some(0), Some(0), Some(0)], true);
+        check([Some(0), Some(0), Some(1), Some(0), Some(1), Some(1)], true);
+    }
+
+    #[test]
+    fn nothing_is_required_of_a_closed_cell() {
+        check([None; 6], false);
+        check([None, None, None, None, None, Some(1)], true);
+    }
+}

@@ -1,0 +1,112 @@
+//! Uniform draws: below a bound of any size, and from a space.
+
+use num_bigint::BigUint;
+use rand::{Rng as _, RngExt as _};
+
+use super::SearchSpace;
+use crate::{Architecture, Rng};
+
+/// A number from 0 to below `bound`, each equally likely.
+pub(crate) fn below(bound: &BigUint, rng: &mut Rng) -> BigUint {
+    let bits = bound.bits();
+    let words = usize::try_from(bits.div_ceil(32)).expect("the bound is in memory");
+    let spare = words as u64 * 32 - bits;
+    // At least half of the numbers of that many bits are below the bound.
+    loop {
+        let mut digits: Vec<u32> = (0..words).map(|_| rng.next_u32()).collect();
+        if let Some(top) = digits.last_mut() {
+            *top >>= spare;
+        }
+        let number = BigUint::new(digits);
+        if number < *bound {
+            return number;
+        }
+    }
+}
+
+impl SearchSpace {
+    /// An architecture drawn uniformly from all of them, whatever conditions, repeats and requirements there are.
+    ///
+    /// A continuous number weighs as much as 16 options and is then drawn uniformly on its scale.
+    ///
+    /// ```
+    /// use nas_core::{Purpose, SearchSpace, Seed};
+    ///
+    /// let space = SearchSpace::builder("s").repeat("layers", 1..=3, |layer| layer.choice("op", ["a", "b"])).build()?;
+    /// let architecture = space.sample(&mut Seed::new(1).stream(Purpose::Test, 0));
+    /// assert!(space.validate(&architecture).is_ok());
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn sample(&self, rng: &mut Rng) -> Architecture {
+        let rank = below(self.inner.diagram.total(), rng);
+        let mut picks = self.inner.diagram.unrank(&self.inner.program, rank);
+        for (variable, pick) in self.inner.program.variables.iter().zip(&mut picks) {
+            if pick.is_some() && variable.domain.is_continuous() {
+                *pick = variable.domain.real(rng.random());
+            }
+        }
+        self.encode(&picks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::space::testing;
+    use crate::{Purpose, Seed};
+
+    #[test]
+    fn draws_below_a_bound() {
+        let mut rng = Seed::new(3).stream(Purpose::Test, 0);
+        for bound in [1_u64, 2, 3, 1 << 32, u64::MAX] {
+            for _ in 0..100 {
+                assert!(below(&bound.into(), &mut rng) < bound.into());
+            }
+        }
+        let huge = BigUint::from(3_u32).pow(500);
+        assert!((0..50).any(|_| below(&huge, &mut rng) > &huge / 2_u32));
+    }
+
+    /// 95 % of honest tests with `cells` cells lie below this (Wilson and Hilferty); seeds are fixed, so is the outcome.
+    fn chi_square_limit(cells: usize) -> f64 {
+        let k = (cells - 1) as f64;
+        let z = 1.645; // the 95 % point of the normal distribution
+        k * (1.0 - 2.0 / (9.0 * k) + z * (2.0 / (9.0 * k)).sqrt()).powi(3)
+    }
+
+    #[track_caller]
+    fn check_uniform(space: &SearchSpace) {
+        let all: Vec<_> = space.enumerate().collect();
+        let draws = 200 * all.len();
+        let mut rng = Seed::new(11).stream(Purpose::Test, 1);
+        let mut counts: BTreeMap<String, u32> = all.iter().map(|a| (a.to_string(), 0)).collect();
+        for _ in 0..draws {
+            *counts.get_mut(&space.sample(&mut rng).to_string()).unwrap() += 1;
+        }
+        let statistic: f64 = counts.values().map(|&n| (f64::from(n) - 200.0).powi(2) / 200.0).sum();
+        let limit = chi_square_limit(all.len());
+        assert!(statistic < limit, "{statistic} of {} architectures, limit {limit}", all.len());
+    }
+
+    #[test]
+    fn uniform_over_conditions_repeats_and_subsets() {
+        check_uniform(&testing::conditional());
+    }
+
+    #[test]
+    fn uniform_over_live_cells() {
+        check_uniform(&testing::cell(&["none", "skip"]));
+    }
+
+    #[test]
+    fn continuous_numbers_fill_their_range() {
+        let space = SearchSpace::builder("s").float("lr", 1e-4..=1.0).log().build().unwrap();
+        let mut rng = Seed::new(5).stream(Purpose::Test, 0);
+        let draws: Vec<f64> = (0..400).map(|_| space.sample(&mut rng).float("lr").unwrap()).collect();
+        assert!(draws.iter().all(|x| (1e-4..=1.0).contains(x)));
+        let below_middle = draws.iter().filter(|&&x| x < 1e-2).count(); // the middle of the logarithmic scale
+        assert!((160..=240).contains(&below_middle), "{below_middle}");
+    }
+}

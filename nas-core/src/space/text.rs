@@ -1,0 +1,394 @@
+//! The TOML form of a space, and what is wrong with a text that is none, by line and column.
+
+use serde::{Deserialize, Serialize};
+
+use super::description::{Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::suggest;
+use crate::error::SpaceError;
+
+/// A decision with every key that some kind takes: flat, so that a wrong key has a place in the text.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDecision {
+    name: String,
+    kind: RawKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    low: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    high: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scale: Option<Scale>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<When>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Vec<Decision>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require: Option<Vec<Requirement>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawKind {
+    Choice,
+    Integer,
+    Float,
+    Subset,
+    Repeat,
+    Group,
+}
+
+impl RawKind {
+    fn name(self) -> &'static str {
+        match self {
+            RawKind::Choice => "choice",
+            RawKind::Integer => "integer",
+            RawKind::Float => "float",
+            RawKind::Subset => "subset",
+            RawKind::Repeat => "repeat",
+            RawKind::Group => "group",
+        }
+    }
+
+    /// The keys it takes besides `name`, `kind` and `when`.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            RawKind::Choice => &["options"],
+            RawKind::Integer => &["low", "high", "step"],
+            RawKind::Float => &["low", "high", "scale", "steps"],
+            RawKind::Subset => &["options", "min", "max"],
+            RawKind::Repeat => &["low", "high", "decision", "require"],
+            RawKind::Group => &["decision", "require"],
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Integer(i64),
+    Float(f64),
+}
+
+impl RawDecision {
+    fn new(name: String, kind: RawKind, when: Option<When>) -> Self {
+        RawDecision {
+            name,
+            kind,
+            options: None,
+            low: None,
+            high: None,
+            step: None,
+            scale: None,
+            steps: None,
+            min: None,
+            max: None,
+            when,
+            decision: None,
+            require: None,
+        }
+    }
+
+    fn check_keys(&self) -> Result<(), SpaceError> {
+        let given = [
+            ("options", self.options.is_some()),
+            ("low", self.low.is_some()),
+            ("high", self.high.is_some()),
+            ("step", self.step.is_some()),
+            ("scale", self.scale.is_some()),
+            ("steps", self.steps.is_some()),
+            ("min", self.min.is_some()),
+            ("max", self.max.is_some()),
+            ("decision", self.decision.is_some()),
+            ("require", self.require.is_some()),
+        ];
+        match given.iter().find(|(key, given)| *given && !self.kind.keys().contains(key)) {
+            Some((key, _)) => {
+                Err(SpaceError::Key { path: self.name.clone(), kind: self.kind.name(), key: (*key).to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn missing(&self, key: &str) -> SpaceError {
+        SpaceError::Toml(format!("the {} \"{}\" needs \"{key}\"", self.kind.name(), self.name))
+    }
+
+    fn options(&mut self) -> Result<Vec<String>, SpaceError> {
+        self.options.take().ok_or_else(|| self.missing("options"))
+    }
+
+    fn bound(&self, key: &str, bound: Option<Number>) -> Result<Number, SpaceError> {
+        bound.ok_or_else(|| self.missing(key))
+    }
+
+    fn whole(&self, key: &str, bound: Option<Number>) -> Result<i64, SpaceError> {
+        match self.bound(key, bound)? {
+            Number::Integer(n) => Ok(n),
+            Number::Float(x) => Err(SpaceError::Toml(format!(
+                "\"{key}\" of the {} \"{}\" is {x:?}, not a whole number",
+                self.kind.name(),
+                self.name
+            ))),
+        }
+    }
+
+    fn times(&self, key: &str, bound: Option<Number>) -> Result<u64, SpaceError> {
+        let n = self.whole(key, bound)?;
+        u64::try_from(n)
+            .map_err(|_| SpaceError::NoOption { path: self.name.clone(), why: format!("\"{key}\" is {n}, below zero") })
+    }
+
+    fn real(&self, key: &str, bound: Option<Number>) -> Result<f64, SpaceError> {
+        Ok(match self.bound(key, bound)? {
+            Number::Integer(n) => n as f64,
+            Number::Float(x) => x,
+        })
+    }
+
+    fn body(&mut self) -> Result<Scope, SpaceError> {
+        let decisions = self.decision.take().ok_or_else(|| self.missing("decision"))?;
+        Ok(Scope { decisions, require: self.require.take().unwrap_or_default() })
+    }
+}
+
+impl TryFrom<RawDecision> for Decision {
+    type Error = SpaceError;
+
+    fn try_from(mut raw: RawDecision) -> Result<Self, SpaceError> {
+        raw.check_keys()?;
+        let kind = match raw.kind {
+            RawKind::Choice => Kind::Choice { options: raw.options()? },
+            RawKind::Integer => Kind::Integer {
+                low: raw.whole("low", raw.low)?,
+                high: raw.whole("high", raw.high)?,
+                step: raw.step.unwrap_or(1),
+            },
+            RawKind::Float => Kind::Float {
+                low: raw.real("low", raw.low)?,
+                high: raw.real("high", raw.high)?,
+                scale: raw.scale.unwrap_or_default(),
+                steps: raw.steps,
+            },
+            RawKind::Subset => {
+                let options = raw.options()?;
+                let all = u32::try_from(options.len()).unwrap_or(u32::MAX);
+                Kind::Subset { options, min: raw.min.unwrap_or(0), max: raw.max.unwrap_or(all) }
+            }
+            RawKind::Repeat => {
+                Kind::Repeat { low: raw.times("low", raw.low)?, high: raw.times("high", raw.high)?, body: raw.body()? }
+            }
+            RawKind::Group => Kind::Group { body: raw.body()? },
+        };
+        Ok(Decision { name: raw.name, kind, when: raw.when })
+    }
+}
+
+impl From<Decision> for RawDecision {
+    fn from(decision: Decision) -> Self {
+        let Decision { name, kind, when } = decision;
+        let raw = |kind| RawDecision::new(name, kind, when);
+        let some = |items: Vec<Requirement>| if items.is_empty() { None } else { Some(items) };
+        match kind {
+            Kind::Choice { options } => RawDecision { options: Some(options), ..raw(RawKind::Choice) },
+            Kind::Integer { low, high, step } => RawDecision {
+                low: Some(Number::Integer(low)),
+                high: Some(Number::Integer(high)),
+                step: Some(step),
+                ..raw(RawKind::Integer)
+            },
+            Kind::Float { low, high, scale, steps } => RawDecision {
+                low: Some(Number::Float(low)),
+                high: Some(Number::Float(high)),
+                scale: Some(scale),
+                steps,
+                ..raw(RawKind::Float)
+            },
+            Kind::Subset { options, min, max } => {
+                RawDecision { options: Some(options), min: Some(min), max: Some(max), ..raw(RawKind::Subset) }
+            }
+            // A built space has counts far below the largest i64; an unbuilt one saturates.
+            Kind::Repeat { low, high, body } => RawDecision {
+                low: Some(Number::Integer(i64::try_from(low).unwrap_or(i64::MAX))),
+                high: Some(Number::Integer(i64::try_from(high).unwrap_or(i64::MAX))),
+                decision: Some(body.decisions),
+                require: some(body.require),
+                ..raw(RawKind::Repeat)
+            },
+            Kind::Group { body } => {
+                RawDecision { decision: Some(body.decisions), require: some(body.require), ..raw(RawKind::Group) }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRequirement {
+    kind: RawRequirementKind,
+    edges: Vec<(u32, u32, String)>,
+    closed_by: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawRequirementKind {
+    Path,
+}
+
+impl From<RawRequirement> for Requirement {
+    fn from(raw: RawRequirement) -> Self {
+        let RawRequirementKind::Path = raw.kind;
+        Requirement::Path { edges: raw.edges, closed_by: raw.closed_by }
+    }
+}
+
+impl From<Requirement> for RawRequirement {
+    fn from(requirement: Requirement) -> Self {
+        let Requirement::Path { edges, closed_by } = requirement;
+        RawRequirement { kind: RawRequirementKind::Path, edges, closed_by }
+    }
+}
+
+/// Reads the TOML form.
+pub(super) fn from_toml(text: &str) -> Result<Description, SpaceError> {
+    toml::from_str(text).map_err(|error| {
+        let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
+        SpaceError::Toml(format!("{place}{}", reword(error.message())))
+    })
+}
+
+/// Writes the TOML form.
+pub(super) fn to_toml(description: &Description) -> String {
+    toml::to_string(description).expect("a description is strings, numbers, lists and tables with string keys")
+}
+
+/// `line 3, column 5: ` for a byte offset.
+fn place(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: ")
+}
+
+/// Serde's message on one line, in this crate's words, with the nearest name that would have been right.
+fn reword(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let rest = |given: &str, quoted: &mut dyn Iterator<Item = &str>, what: &str| {
+        let known: Vec<&str> = quoted.collect();
+        let mut hint = suggest::hint(given, known.iter().copied());
+        if hint.is_empty() {
+            hint = format!("; known: {}", known.join(", "));
+        }
+        format!("unknown {what} \"{given}\"{hint}")
+    };
+    let what =
+        [("unknown field", "key"), ("unknown variant", "value")].into_iter().find(|(o, _)| message.starts_with(o));
+    match (what, quoted.next()) {
+        (Some((_, what)), Some(given)) => rest(given, &mut quoted, what),
+        _ if message.starts_with("missing field") => message.replace("field", "key").replace('`', "\""),
+        _ => message.lines().map(str::trim).collect::<Vec<_>>().join(" ").replace('`', "\""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::SearchSpace;
+    use crate::space::testing;
+
+    #[track_caller]
+    fn check_error(text: &str, message: &str) {
+        assert_eq!(SearchSpace::from_toml(text).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn every_kind_round_trips() {
+        let space = testing::every_kind();
+        let text = space.to_toml();
+        let read = SearchSpace::from_toml(&text).unwrap();
+        assert_eq!(read, space, "{text}");
+        assert_eq!(read.to_toml(), text);
+        let json = serde_json::to_string(&space).unwrap();
+        assert_eq!(serde_json::from_str::<SearchSpace>(&json).unwrap(), space, "{json}");
+    }
+
+    #[test]
+    fn as_a_person_writes_it() {
+        let text = r#"
+            name = "small"
+            decision = [
+                { name = "stem", kind = "choice", options = ["conv3x3", "conv5x5"] },
+                { name = "width", kind = "integer", low = 8, high = 32, step = 8, when = { decision = "stem", is = ["conv5x5"] } },
+                { name = "rate", kind = "float", low = 0, high = 1, steps = 3 },
+                { name = "blocks", kind = "repeat", low = 1, high = 2, decision = [{ name = "op", kind = "choice", options = ["a", "b"] }] },
+            ]
+        "#;
+        let space = SearchSpace::from_toml(text).unwrap();
+        assert_eq!(space.cardinality().to_string(), "90"); // (1 + 4) · 3 · (2 + 4)
+    }
+
+    #[test]
+    fn unknown_key() {
+        check_error(
+            "name = \"s\"\n\n[[decision]]\nname = \"op\"\nkind = \"choice\"\noptoins = [\"a\"]\n",
+            "line 6, column 1: unknown key \"optoins\"; did you mean \"options\"?",
+        );
+        check_error(
+            "name = \"s\"\ncolour = 3\n",
+            "line 2, column 1: unknown key \"colour\"; known: name, decision, require",
+        );
+    }
+
+    #[test]
+    fn unknown_kind() {
+        check_error(
+            "name = \"s\"\n[[decision]]\nname = \"op\"\nkind = \"choise\"\n",
+            "line 4, column 8: unknown value \"choise\"; did you mean \"choice\"?",
+        );
+    }
+
+    #[test]
+    fn key_of_another_kind() {
+        check_error(
+            "name = \"s\"\n[[decision]]\nname = \"op\"\nkind = \"choice\"\noptions = [\"a\"]\nlow = 1\n",
+            "line 2, column 1: the decision \"op\" is a choice and takes no \"low\"",
+        );
+    }
+
+    #[test]
+    fn missing_key() {
+        check_error("name = \"s\"\n[[decision]]\nkind = \"choice\"\n", "line 2, column 1: missing key \"name\"");
+        check_error(
+            "name = \"s\"\n[[decision]]\nname = \"n\"\nkind = \"integer\"\nlow = 1\n",
+            "line 2, column 1: the integer \"n\" needs \"high\"",
+        );
+    }
+
+    #[test]
+    fn no_toml() {
+        let error = SearchSpace::from_toml("name = \"s\"\ndecision = [").unwrap_err().to_string();
+        assert!(error.starts_with("line 2, column "), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn negative_and_broken_counts() {
+        check_error(
+            "name = \"s\"\n[[decision]]\nname = \"r\"\nkind = \"repeat\"\nlow = -1\nhigh = 2\ndecision = []\n",
+            "line 2, column 1: the decision \"r\" has no option: \"low\" is -1, below zero",
+        );
+        check_error(
+            "name = \"s\"\n[[decision]]\nname = \"n\"\nkind = \"integer\"\nlow = 1.5\nhigh = 2\n",
+            "line 2, column 1: \"low\" of the integer \"n\" is 1.5, not a whole number",
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What can be wrong with a graph, with what is fed to it, and with stored parameters.
+
+use std::path::PathBuf;
+
+/// A graph that cannot be run.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// Shapes that do not fit, at the op with that path.
+    #[error("{path}: {message}")]
+    Shape {
+        /// The op's path: `stem.conv2d`.
+        path: String,
+        /// What does not fit, with the numbers.
+        message: String,
+    },
+    /// The loss of a training program is no single number.
+    #[error("the loss must be one number for the whole batch, got {shape}")]
+    Loss {
+        /// Its shape.
+        shape: String,
+    },
+    /// A batch without examples.
+    #[error("a program needs a batch of one example or more")]
+    NoBatch,
+    /// The value belongs to another graph.
+    #[error("the value asked for belongs to another graph")]
+    Foreign,
+    /// The parameters were made for another graph.
+    #[error("the parameters belong to another graph: {message}")]
+    Parameters {
+        /// The first difference.
+        message: String,
+    },
+}
+
+/// Values that cannot be fed to a program.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedError {
+    /// More examples than the program was compiled for, or none.
+    #[error("a batch of {batch} examples was fed to a program compiled for 1 to {limit}")]
+    Batch {
+        /// Examples fed.
+        batch: usize,
+        /// Examples the program can hold.
+        limit: usize,
+    },
+    /// An input of the graph was not fed.
+    #[error("the input \"{name}\" was not fed")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// An input with too few or too many values.
+    #[error("the input \"{name}\" needs {expected} values for this batch, got {found}")]
+    Length {
+        /// Its name.
+        name: String,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A class number that is none.
+    #[error("the input \"{name}\" holds {value} at {index}; class numbers are 0 to {last}")]
+    Class {
+        /// Its name.
+        name: String,
+        /// The place in the batch's values.
+        index: usize,
+        /// What stands there.
+        value: f32,
+        /// The largest class number.
+        last: usize,
+    },
+    /// The parameters were made for another graph.
+    #[error("the parameters belong to another graph")]
+    Parameters,
+}
+
+/// A model file that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Reading or writing failed.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The file is no model of ours, or a damaged one.
+    #[error("{path} is no model: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The graph that the file describes cannot be built.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

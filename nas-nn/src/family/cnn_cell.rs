@@ -1,0 +1,177 @@
+//! Convolutional cells: the NAS-Bench-201 cell in a macro skeleton whose stem, width and depth are searched too.
+//!
+//! The cell (Dong & Yang, 2020) has four nodes; node 0 is its input, node *j* the sum over *i < j* of an operation on node
+//! *i*, node 3 its output. Six edges, five operations: `none`, `skip`, `conv1x1`, `conv3x3`, `avg_pool3x3`, where a
+//! convolution is ReLU, convolution, batch normalisation.
+//!
+//! The skeleton: stem, cells, reduction, cells, reduction, cells, then norm, ReLU, mean, linear. A reduction is a residual
+//! block that halves the image and doubles the channels.
+
+use nas_core::{Architecture, SearchSpace, Value};
+
+use super::{Family, FamilyError, Task};
+use crate::data::Augment;
+use crate::graph::Var;
+use crate::layer::relu_conv_bn;
+use crate::op::Conv2d;
+use crate::train::Recipe;
+
+/// The family `cnn_cell`.
+#[derive(Debug, Clone, Copy)]
+pub struct CnnCell;
+
+/// The edges of the cell, (from, to), in the order they are decided.
+pub(crate) const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
+
+const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x3"];
+const STEMS: [&str; 3] = ["conv3x3", "conv3x3_s2", "conv5x5_s2"];
+
+fn edge(from: usize, to: usize) -> String {
+    format!("op_{from}_{to}")
+}
+
+impl Family for CnnCell {
+    fn name(&self) -> &'static str {
+        "cnn_cell"
+    }
+
+    fn describe(&self) -> &'static str {
+        "convolutional networks of one searched cell (NAS-Bench-201), with searched stem, width and depth"
+    }
+
+    fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
+        let Task::Image { height, width, .. } = *task;
+        if height.min(width) < 8 {
+            let message = format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
+            return Err(FamilyError::Task(message));
+        }
+        let edges = EDGES.map(|(from, to)| (from, to, format!("cell.{}", edge(from, to))));
+        let space = SearchSpace::builder(self.name())
+            .choice("stem", &STEMS)
+            .integer("width", 8, 32, 8)
+            .integer("depth", 1, 2, 1)
+            .group("cell", |cell| {
+                EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), &OPERATIONS))
+            })
+            .require_path(&edges, "none")
+            .build()?;
+        Ok(space)
+    }
+
+    /// A residual network: two 3×3 convolutions bridged by a skip, at half resolution.
+    fn default_architecture(&self) -> Architecture {
+        let cell = ["conv3x3", "none", "conv3x3", "skip", "none", "skip"];
+        let architecture = Architecture::new()
+            .with("stem", Value::Choice("conv3x3_s2".to_owned()))
+            .with("width", Value::Integer(16))
+            .with("depth", Value::Integer(1));
+        EDGES.iter().zip(cell).fold(architecture, |architecture, (&(from, to), operation)| {
+            architecture.with(&format!("cell.{}", edge(from, to)), Value::Choice(operation.to_owned()))
+        })
+    }
+
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError> {
+        let Task::Image { classes, .. } = *task;
+        let width = architecture.size("width")?;
+        let depth = architecture.size("depth")?;
+        let cell = Cell::of(architecture)?;
+        let stem = match architecture.choice("stem")? {
+            "conv3x3" => Conv2d::new(width, 3),
+            "conv3x3_s2" => Conv2d::new(width, 3).stride(2),
+            "conv5x5_s2" => Conv2d::new(width, 5).stride(2),
+            other => {
+                let message = format!("there is no stem \"{other}\"; stems: {}", STEMS.join(", "));
+                return Err(FamilyError::Task(message));
+            }
+        };
+        let mut x = input.scope("stem", |x| x.conv(stem).batch_norm());
+        for stage in 0..3 {
+            if stage > 0 {
+                x = x.scope(&format!("reduction{stage}"), |x| reduction(x, width << stage));
+            }
+            for block in 0..depth {
+                x = x.scope(&format!("stage{stage}.cell{block}"), |x| cell.build(x));
+            }
+        }
+        Ok(x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(classes)))
+    }
+
+    fn search_recipe(&self) -> Recipe {
+        Recipe { epochs: 3, ..self.final_recipe() }
+    }
+
+    fn final_recipe(&self) -> Recipe {
+        Recipe {
+            epochs: 30,
+            batch: 32,
+            learning_rate: 0.1,
+            weight_decay: 5e-4,
+            warmup: 0.1,
+            label_smoothing: 0.1,
+            augment: Augment { shift: 2, flip: true, cutout: 0 },
+            ..Recipe::default()
+        }
+    }
+}
+
+/// The operations of a cell's edges, without the edges that lie on no path from its input to its output.
+struct Cell<'a>([Option<&'a str>; 6]);
+
+impl<'a> Cell<'a> {
+    fn of(architecture: &'a Architecture) -> Result<Self, FamilyError> {
+        let mut operations = [None; 6];
+        for (operation, (from, to)) in operations.iter_mut().zip(EDGES) {
+            let chosen = architecture.choice(&format!("cell.{}", edge(from, to)))?;
+            *operation = (chosen != "none").then_some(chosen);
+        }
+        let open = |from: usize, to: usize, operations: &[Option<&str>; 6]| {
+            EDGES.iter().zip(operations).any(|(&e, op)| e == (from, to) && op.is_some())
+        };
+        let mut reached = [true, false, false, false];
+        for to in 1..4 {
+            reached[to] = (0..to).any(|from| reached[from] && open(from, to, &operations));
+        }
+        let mut useful = [false, false, false, true];
+        for from in (0..3).rev() {
+            useful[from] = (from + 1..4).any(|to| useful[to] && open(from, to, &operations));
+        }
+        if !reached[3] {
+            return Err(FamilyError::Task("no path leads through the cell".to_owned()));
+        }
+        for (operation, (from, to)) in operations.iter_mut().zip(EDGES) {
+            if !reached[from] || !useful[to] {
+                *operation = None;
+            }
+        }
+        Ok(Cell(operations))
+    }
+
+    fn build<'g>(&self, x: Var<'g>) -> Var<'g> {
+        let mut nodes: [Option<Var<'g>>; 4] = [Some(x), None, None, None];
+        for (&(from, to), operation) in EDGES.iter().zip(&self.0) {
+            if let (Some(operation), Some(from_node)) = (operation, nodes[from]) {
+                let y = from_node.scope(&edge(from, to), |x| apply(x, operation));
+                nodes[to] = Some(nodes[to].map_or(y, |sum| sum + y));
+            }
+        }
+        nodes[3].expect("a path leads through the cell")
+    }
+}
+
+fn apply<'g>(x: Var<'g>, operation: &str) -> Var<'g> {
+    match operation {
+        "conv1x1" => relu_conv_bn(x, x.dim(0), 1, 1),
+        "conv3x3" => relu_conv_bn(x, x.dim(0), 3, 1),
+        "avg_pool3x3" => x.avg_pool2d(3, 1, 1),
+        _ => x,
+    }
+}
+
+/// Two convolutions, the first with stride 2, around an average-pooled 1×1 shortcut.
+fn reduction(x: Var<'_>, channels: usize) -> Var<'_> {
+    let deep = relu_conv_bn(relu_conv_bn(x, channels, 3, 2), channels, 3, 1);
+    // An odd side is halved upwards by the convolution; a window of 3 with a border does the same.
+    let odd = x.dim(1) % 2 == 1 || x.dim(2) % 2 == 1;
+    let pooled = if odd { x.avg_pool2d(3, 2, 1) } else { x.avg_pool2d(2, 2, 0) };
+    deep + pooled.scope("shortcut", |x| x.conv2d(channels, 1))
+}

@@ -1,0 +1,140 @@
+//! The direct kernel of the weight gradient: a tile of weights held in registers as vectors over positions, summed over
+//! the positions of several images.
+
+use super::vector::{Job, Vector, lanes, launch};
+
+/// dw[f][k] += Σ over images and positions q of dy[f][q] · x[q + taps[k]], for all filters and taps of a group.
+pub(super) struct Weights<'a> {
+    /// Packed images, `x_image` apart; the group's first channel is at 0.
+    pub(super) x: &'a [f32],
+    pub(super) x_image: usize,
+    pub(super) taps: &'a [u32],
+    /// Where each vector of positions starts in a packed plane.
+    pub(super) starts: &'a [u32],
+    /// Output gradients, one vector for each of `starts`, images `dy_image` apart.
+    pub(super) dy: &'a [f32],
+    pub(super) dy_image: usize,
+    pub(super) images: usize,
+    pub(super) filters: usize,
+    /// [filters][taps].
+    pub(super) dw: &'a mut [f32],
+    /// Write instead of adding.
+    pub(super) first: bool,
+}
+
+impl Weights<'_> {
+    pub(super) fn run(self) {
+        assert!(self.dw.len() == self.filters * self.taps.len() && self.images > 0);
+        let furthest = |table: &[u32]| table.iter().max().map_or(0, |&at| at as usize);
+        let last = (self.images - 1) * self.x_image;
+        let reach = last + furthest(self.taps) + furthest(self.starts) + lanes();
+        assert!(reach <= self.x.len(), "weight gradient beyond its images");
+        let dy_plane = self.starts.len() * lanes();
+        let last = (self.images - 1) * self.dy_image;
+        assert!(last + self.filters * dy_plane <= self.dy.len(), "weight gradient beyond its gradients");
+        let job = Raw { dw: self.dw.as_mut_ptr(), of: &self };
+        // SAFETY: the assertions place every position of every plane inside x and dy, and every weight inside dw.
+        unsafe { launch(&job) }
+    }
+}
+
+struct Raw<'a> {
+    of: &'a Weights<'a>,
+    dw: *mut f32,
+}
+
+impl Job for Raw<'_> {
+    #[inline(always)]
+    unsafe fn run<V: Vector>(&self) {
+        let n = self.of.filters;
+        let mut f = 0;
+        // SAFETY: passed on to the caller; filters f.. of the block exist.
+        unsafe {
+            while n - f >= 4 {
+                self.block::<V, 4>(f);
+                f += 4;
+            }
+            while n - f >= 2 {
+                self.block::<V, 2>(f);
+                f += 2;
+            }
+            if n > f {
+                self.block::<V, 1>(f);
+            }
+        }
+    }
+}
+
+impl Raw<'_> {
+    #[inline(always)]
+    unsafe fn block<V: Vector, const F: usize>(&self, f: usize) {
+        let n = self.of.taps.len();
+        let mut k = 0;
+        // SAFETY: passed on to the caller; taps k.. of the tile exist.
+        unsafe {
+            while F * 9 <= V::SUMS && n - k >= 9 {
+                self.tile::<V, F, 9>(f, k);
+                k += 9;
+            }
+            while F >= 4 && F * 6 <= V::SUMS && n - k >= 6 {
+                self.tile::<V, F, 6>(f, k);
+                k += 6;
+            }
+            while n - k >= 3 {
+                self.tile::<V, F, 3>(f, k);
+                k += 3;
+            }
+            while n - k >= 1 {
+                self.tile::<V, F, 1>(f, k);
+                k += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const F: usize, const K: usize>(&self, f: usize, k: usize) {
+        let of = self.of;
+        // SAFETY: the caller vouches that the block lies inside; `Weights::run` checked the rest.
+        unsafe {
+            let dy_plane = of.starts.len() * V::LANES;
+            let mut sums = [[V::splat(0.0); K]; F];
+            for image in 0..of.images {
+                let mut dy = of.dy.as_ptr().add(image * of.dy_image + f * dy_plane);
+                let x = of.x.as_ptr().add(image * of.x_image);
+                let mut from = [x; K];
+                for t in 0..K {
+                    from[t] = x.add(of.taps[k + t] as usize);
+                }
+                for &start in of.starts {
+                    let mut pixels = [V::splat(0.0); K];
+                    for t in 0..K {
+                        pixels[t] = V::load(from[t].add(start as usize));
+                    }
+                    for j in 0..F {
+                        let g = V::load(dy.add(j * dy_plane));
+                        for t in 0..K {
+                            sums[j][t] = pixels[t].mul_add(g, sums[j][t]);
+                        }
+                    }
+                    dy = dy.add(V::LANES);
+                }
+            }
+            let add = |j: usize, t: usize, sum: f32| {
+                let place = self.dw.add((f + j) * of.taps.len() + k + t);
+                *place = if of.first { sum } else { *place + sum };
+            };
+            for t in 0..K {
+                if F == 4 {
+                    let four = V::sum4([sums[0][t], sums[1 % F][t], sums[2 % F][t], sums[3 % F][t]]);
+                    for j in 0..F {
+                        add(j, t, four[j]);
+                    }
+                } else {
+                    for j in 0..F {
+                        add(j, t, sums[j][t].sum());
+                    }
+                }
+            }
+        }
+    }
+}

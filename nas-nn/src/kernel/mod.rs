@@ -1,0 +1,42 @@
+//! Numerical kernels on plain `f32` slices: matrix products, convolutions, pooling, normalisation, element-by-element
+//! loops, reductions, optimizer updates.
+//!
+//! Every function is safe, checks lengths, runs on the calling thread, allocates nothing (the matrix product's crate keeps
+//! a buffer) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
+//! NCHW. Loops are compiled for several instruction sets and chosen at run time ([`Simd`]; `NAS_SIMD` overrides). This is
+//! the only place of the project with `unsafe` code.
+#![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
+
+mod conv;
+mod gemm;
+mod map;
+mod math;
+mod norm;
+mod optimizer;
+mod pool;
+mod reduce;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
+pub use gemm::gemm;
+pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add};
+pub use math::{
+    erf, exp, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_sigmoid_derivative,
+    hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6,
+    relu6_derivative, sigmoid, silu, silu_derivative, tanh,
+};
+pub use norm::{
+    Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,
+};
+pub use optimizer::{Adam, Sgd, adam, sgd};
+pub use pool::{
+    Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
+    max_pool2d_backward, max_pool2d_forward,
+};
+pub use reduce::{
+    add_to_rows, column_sums, dot, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
+    row_softmax_backward_add, row_sums, sum, sum_squares, transpose,
+};
+pub use simd::{Simd, simd, with_simd};

@@ -1,0 +1,386 @@
+//! Sums, dot products, softmax over rows, bias sums and transposition.
+//!
+//! Sums run in one fixed order (16 lanes of `f32` over blocks of 1,024 elements, blocks added in `f64`), the same on every
+//! instruction set, with an error that does not grow with the length.
+
+use super::math::exp;
+use super::simd::dispatch;
+
+const LANES: usize = 16;
+/// Elements whose lanes are summed in `f32` before they go to the `f64` total.
+const BLOCK: usize = 1024;
+
+/// Σ f(aᵢ, bᵢ) over two slices of one length.
+#[inline(always)]
+pub(super) fn fold2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
+    let mut total = 0.0;
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        let mut lanes = [0.0f32; LANES];
+        let (a, a_rest) = a.as_chunks::<LANES>();
+        let (b, b_rest) = b.as_chunks::<LANES>();
+        for (a, b) in a.iter().zip(b) {
+            for l in 0..LANES {
+                lanes[l] += f(a[l], b[l]);
+            }
+        }
+        for (l, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
+            lanes[l] += f(a, b);
+        }
+        total += sum_lanes(lanes);
+    }
+    total
+}
+
+/// Σ f(xᵢ).
+#[inline(always)]
+pub(super) fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
+    fold2(x, x, |x, _| f(x))
+}
+
+/// The lanes' sum by halving.
+#[inline(always)]
+fn sum_lanes(mut lanes: [f32; LANES]) -> f64 {
+    let mut n = LANES / 2;
+    while n > 0 {
+        for l in 0..n {
+            lanes[l] += lanes[l + n];
+        }
+        n /= 2;
+    }
+    f64::from(lanes[0])
+}
+
+/// Σ xᵢ.
+pub fn sum(x: &[f32]) -> f32 {
+    dispatch(
+        #[inline(always)]
+        || fold(x, |x| x),
+    ) as f32
+}
+
+/// Σ xᵢ².
+pub fn sum_squares(x: &[f32]) -> f64 {
+    dispatch(
+        #[inline(always)]
+        || fold(x, |x| x * x),
+    )
+}
+
+/// Σ aᵢ bᵢ.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "a dot product of slices of different lengths");
+    dispatch(
+        #[inline(always)]
+        || fold2(a, b, |a, b| a * b),
+    ) as f32
+}
+
+/// The largest element, NaN if there is one, −∞ of none.
+pub fn max(x: &[f32]) -> f32 {
+    dispatch(
+        #[inline(always)]
+        || maximum(x),
+    )
+}
+
+#[inline(always)]
+fn maximum(x: &[f32]) -> f32 {
+    let larger = |best: f32, x: f32| if x > best || x.is_nan() { x } else { best };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for l in 0..LANES {
+            lanes[l] = larger(lanes[l], chunk[l]);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |best, &x| larger(best, x))
+}
+
+/// `y = softmax(x)` over each row of `columns` elements.
+///
+/// # Panics
+/// When the lengths differ or are no multiple of `columns`.
+pub fn row_softmax(columns: usize, x: &[f32], y: &mut [f32]) {
+    check_rows(columns, x.len(), y.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+                let max = finite_shift(maximum(x));
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = exp(x - max);
+                }
+                let scale = (1.0 / fold(y, |y| y)) as f32;
+                for y in y {
+                    *y *= scale;
+                }
+            }
+        },
+    );
+}
+
+/// `y = log softmax(x)` over each row of `columns` elements.
+///
+/// # Panics
+/// When the lengths differ or are no multiple of `columns`.
+pub fn row_log_softmax(columns: usize, x: &[f32], y: &mut [f32]) {
+    check_rows(columns, x.len(), y.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
+                let max = finite_shift(maximum(x));
+                let log_sum = fold(x, |x| exp(x - max)).ln() as f32;
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = (x - max) - log_sum;
+                }
+            }
+        },
+    );
+}
+
+/// A masked row may be all −∞; subtracting that would make NaN of the −∞ beside it, so it is not subtracted.
+#[inline(always)]
+fn finite_shift(max: f32) -> f32 {
+    if max == f32::NEG_INFINITY { 0.0 } else { max }
+}
+
+/// `dx += y ⊙ (dy − Σ dy ⊙ y)` row by row: the gradient through `y = softmax(x)`.
+///
+/// # Panics
+/// When the lengths differ or are no multiple of `columns`.
+pub fn row_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    check_rows(columns, y.len(), dx.len());
+    assert_eq!(y.len(), dy.len(), "the gradient's length is not the output's");
+    dispatch(
+        #[inline(always)]
+        || {
+            let rows = y.chunks_exact(columns).zip(dy.chunks_exact(columns)).zip(dx.chunks_exact_mut(columns));
+            for ((y, dy), dx) in rows {
+                let inner = fold2(y, dy, |y, dy| y * dy) as f32;
+                for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+                    *dx += y * (dy - inner);
+                }
+            }
+        },
+    );
+}
+
+/// `dx += dy − exp(y) Σ dy` row by row: the gradient through `y = log softmax(x)`.
+///
+/// # Panics
+/// When the lengths differ or are no multiple of `columns`.
+pub fn row_log_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    check_rows(columns, y.len(), dx.len());
+    assert_eq!(y.len(), dy.len(), "the gradient's length is not the output's");
+    dispatch(
+        #[inline(always)]
+        || {
+            let rows = y.chunks_exact(columns).zip(dy.chunks_exact(columns)).zip(dx.chunks_exact_mut(columns));
+            for ((y, dy), dx) in rows {
+                let total = fold(dy, |dy| dy) as f32;
+                for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
+                    *dx += dy - exp(y) * total;
+                }
+            }
+        },
+    );
+}
+
+/// `y[r] = Σ_c x[r, c]` (`+=` with `accumulate`) for rows of `columns` elements.
+///
+/// # Panics
+/// When `x` is not `y.len()` rows.
+pub fn row_sums(columns: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
+    assert_eq!(x.len(), columns * y.len(), "the matrix is not {} rows of {columns}", y.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            for (r, y) in y.iter_mut().enumerate() {
+                let sum = fold(&x[r * columns..(r + 1) * columns], |x| x) as f32;
+                *y = if accumulate { *y + sum } else { sum };
+            }
+        },
+    );
+}
+
+/// `y[c] = Σ_r x[r, c]` (`+=` with `accumulate`): the gradient of a bias that was added to every row.
+///
+/// # Panics
+/// When `x` is not whole rows of `y.len()`.
+pub fn column_sums(x: &[f32], y: &mut [f32], accumulate: bool) {
+    if !accumulate {
+        y.fill(0.0);
+    }
+    if y.is_empty() {
+        return;
+    }
+    assert!(x.len().is_multiple_of(y.len()), "{} elements are not whole rows of {}", x.len(), y.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in x.chunks_exact(y.len()) {
+                for (y, &x) in y.iter_mut().zip(row) {
+                    *y += x;
+                }
+            }
+        },
+    );
+}
+
+/// `y[r, c] += bias[c]` for every row.
+///
+/// # Panics
+/// When `y` is not whole rows of `bias.len()`.
+pub fn add_to_rows(bias: &[f32], y: &mut [f32]) {
+    if bias.is_empty() {
+        return;
+    }
+    assert!(y.len().is_multiple_of(bias.len()), "{} elements are not whole rows of {}", y.len(), bias.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in y.chunks_exact_mut(bias.len()) {
+                for (y, &b) in row.iter_mut().zip(bias) {
+                    *y += b;
+                }
+            }
+        },
+    );
+}
+
+/// `y[c, r] = x[r, c]`.
+///
+/// # Panics
+/// When the slices are not `rows * columns` long.
+pub fn transpose(rows: usize, columns: usize, x: &[f32], y: &mut [f32]) {
+    assert!(x.len() == rows * columns && y.len() == x.len(), "not {rows} x {columns} elements");
+    const TILE: usize = 16;
+    for r0 in (0..rows).step_by(TILE) {
+        let r1 = rows.min(r0 + TILE);
+        for c in 0..columns {
+            let line = &mut y[c * rows + r0..c * rows + r1];
+            for (y, x) in line.iter_mut().zip(x[r0 * columns + c..].iter().step_by(columns)) {
+                *y = *x;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn check_rows(columns: usize, x: usize, y: usize) {
+    assert_eq!(x, y, "input and output have different lengths");
+    assert!(columns > 0 && x.is_multiple_of(columns), "{x} elements are not whole rows of {columns}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::on_every_simd;
+    use super::super::testing::{assert_close, values};
+    use super::*;
+
+    #[test]
+    fn sums_are_accurate_and_the_same_everywhere() {
+        for n in [0, 1, 15, 16, 17, 1023, 1024, 5000, 100_001] {
+            let (a, b) = (values(n, 1), values(n, 2));
+            let exact: f64 = a.iter().map(|&a| f64::from(a)).sum();
+            let exact_dot: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            let exact_squares: f64 = a.iter().map(|&a| f64::from(a) * f64::from(a)).sum();
+            let mut seen = Vec::new();
+            on_every_simd(|_| {
+                assert!((f64::from(sum(&a)) - exact).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
+                assert!((f64::from(dot(&a, &b)) - exact_dot).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
+                assert!((sum_squares(&a) - exact_squares).abs() <= 1e-6 * exact_squares, "{n}");
+            });
+            for simd in super::super::Simd::ALL.into_iter().filter(|simd| simd.is_available()) {
+                seen.push(super::super::with_simd(simd, || (sum(&a).to_bits(), dot(&a, &b).to_bits())));
+            }
+            assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{n}: {seen:?}");
+        }
+        // A plain f32 sum would stop growing at 2^24.
+        assert_eq!(sum(&vec![1.0; 20_000_003]), 20_000_004.0f32.min(20_000_003.0));
+    }
+
+    #[test]
+    fn maxima() {
+        let mut x = values(100, 3);
+        x[61] = 2.0;
+        assert_eq!(max(&x), 2.0);
+        assert_eq!(max(&x[..5]), x[..5].iter().copied().fold(f32::MIN, f32::max));
+        x[17] = f32::NAN;
+        assert!(max(&x).is_nan());
+        assert_eq!(max(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn softmax_forward_and_backward() {
+        for columns in [1, 3, 10, 16, 37] {
+            let x: Vec<f32> = values(columns * 4, 1).iter().map(|x| x * 20.0).collect();
+            let g = values(columns * 4, 2);
+            on_every_simd(|_| {
+                let (mut y, mut log_y) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+                row_softmax(columns, &x, &mut y);
+                row_log_softmax(columns, &x, &mut log_y);
+                let start = values(x.len(), 5);
+                let (mut dx, mut log_dx) = (start.clone(), start.clone());
+                row_softmax_backward_add(columns, &y, &g, &mut dx);
+                row_log_softmax_backward_add(columns, &log_y, &g, &mut log_dx);
+                for r in 0..4 {
+                    let row = r * columns..(r + 1) * columns;
+                    let exps: Vec<f64> = x[row.clone()].iter().map(|&x| f64::from(x).exp()).collect();
+                    let total: f64 = exps.iter().sum();
+                    let p: Vec<f64> = exps.iter().map(|e| e / total).collect();
+                    let inner: f64 = p.iter().zip(&g[row.clone()]).map(|(p, &g)| p * f64::from(g)).sum();
+                    let g_total: f64 = g[row.clone()].iter().map(|&g| f64::from(g)).sum();
+                    for (c, i) in row.enumerate() {
+                        let g = f64::from(g[i]);
+                        let expected = [p[c], p[c].ln(), p[c] * (g - inner), g - p[c] * g_total].map(|e| e as f32);
+                        let actual = [y[i], log_y[i], dx[i] - start[i], log_dx[i] - start[i]];
+                        assert_close(&actual, &expected, 3e-6);
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn masked_softmax() {
+        let mut y = [0.0; 3];
+        row_softmax(3, &[f32::NEG_INFINITY, 1.0, 1.0], &mut y);
+        assert_eq!(y, [0.0, 0.5, 0.5]);
+        row_log_softmax(3, &[f32::NEG_INFINITY, 1000.0, f32::NEG_INFINITY], &mut y);
+        assert_eq!(y, [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn rows_and_columns() {
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let (mut rows, mut columns) = ([10.0; 2], [10.0; 3]);
+        row_sums(3, &x, &mut rows, false);
+        column_sums(&x, &mut columns, false);
+        assert_eq!((rows, columns), ([6.0, 15.0], [5.0, 7.0, 9.0]));
+        row_sums(3, &x, &mut rows, true);
+        column_sums(&x, &mut columns, true);
+        assert_eq!((rows, columns), ([12.0, 30.0], [10.0, 14.0, 18.0]));
+        let mut y = x;
+        add_to_rows(&[10.0, 20.0, 30.0], &mut y);
+        assert_eq!(y, [11.0, 22.0, 33.0, 14.0, 25.0, 36.0]);
+    }
+
+    #[test]
+    fn transposition() {
+        for (rows, columns) in [(1, 5), (16, 16), (33, 18), (7, 40)] {
+            let x = values(rows * columns, 1);
+            let mut y = vec![0.0; x.len()];
+            transpose(rows, columns, &x, &mut y);
+            for r in 0..rows {
+                for c in 0..columns {
+                    assert_eq!(y[c * rows + r], x[r * columns + c]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! A graph, autograd and training engine for small networks on CPUs.
+
+pub mod error;
+pub mod graph;
+mod init;
+pub mod op;
+pub mod optim;
+mod params;
+pub mod program;
+#[cfg(test)]
+mod testing;
+
+pub use graph::{Cost, Graph, Shape, Var};
+pub use init::Init;
+pub use params::{Params, Tensor};
+pub use program::{Feed, Plan, Program};
+
+/// The random generator of the engine: ChaCha with 8 rounds, whose output is specified and never changes.
+pub type Rng = rand_chacha::ChaCha8Rng;

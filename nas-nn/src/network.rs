@@ -1,0 +1,288 @@
+//! A network with its parameters: trained, evaluated, used, saved and loaded.
+
+use std::collections::HashMap;
+use std::hash::Hasher as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nas_core::{Architecture, Metrics, Purpose, Seed};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::Params;
+use crate::data::{Images, Normalize};
+use crate::error::ModelError;
+use crate::family::{self, Family, FamilyError, Task};
+use crate::graph::{Cost, Graph};
+use crate::train::{self, Evaluation, Listener, Recipe, TrainError};
+
+/// A network that a family built, with its parameters and everything needed to use it on new data.
+///
+/// It is saved as two files: `NAME.safetensors` with the weights, which every framework reads, and `NAME.json` with the rest.
+pub struct Network {
+    family: Arc<dyn Family>,
+    about: About,
+    params: Params,
+}
+
+/// Everything about a network but its weights: the contents of its JSON file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The version of this file's form: 1.
+    pub version: u32,
+    /// The family's name.
+    pub family: String,
+    /// What it is for.
+    pub task: Task,
+    /// What was built.
+    pub architecture: Architecture,
+    /// The names of the classes, in order.
+    pub classes: Vec<String>,
+    /// How images are prepared; fitted on the training data.
+    pub normalize: Normalize,
+    /// The recipe it was trained by.
+    pub recipe: Recipe,
+    /// The seed of its training.
+    pub seed: Seed,
+    /// What was measured of it.
+    pub metrics: Metrics,
+    /// A hash of the weights file, so that the two files are known to belong together.
+    #[serde(default)]
+    pub weights: String,
+}
+
+const VERSION: u32 = 1;
+
+impl Network {
+    /// A network freshly trained on `data` by `recipe`.
+    ///
+    /// # Errors
+    /// When the architecture cannot be built ([`NetworkError::Family`]) or training ends early ([`NetworkError::Train`]).
+    pub fn train(
+        family: Arc<dyn Family>,
+        architecture: &Architecture,
+        task: Task,
+        data: &Images,
+        recipe: &Recipe,
+        seed: Seed,
+        listener: &mut dyn Listener,
+    ) -> Result<Self, NetworkError> {
+        let normalize = Normalize::fit(data);
+        let graph = Graph::new();
+        let classifier = family::classifier(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
+        let mut params = Params::init(&graph, &mut seed.stream(Purpose::Init, 0));
+        let loss = classifier.loss;
+        let loss = train::train(&graph, loss, &mut params, data, &normalize, recipe, seed, listener)?;
+        let about = About {
+            version: VERSION,
+            family: family.name().to_owned(),
+            task,
+            architecture: architecture.clone(),
+            classes: data.class_names.clone(),
+            normalize,
+            recipe: recipe.clone(),
+            seed,
+            metrics: Metrics::new().with("train_loss", f64::from(loss)),
+            weights: String::new(),
+        };
+        Ok(Network { family, about, params })
+    }
+
+    /// Everything about it but its weights.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Notes a figure, which is saved with it.
+    pub fn note(&mut self, metric: &str, value: f64) {
+        self.about.metrics.set(metric, value);
+    }
+
+    /// Parameters and multiply-adds.
+    ///
+    /// # Errors
+    /// When the family no longer builds this architecture.
+    pub fn cost(&self) -> Result<Cost, FamilyError> {
+        let graph = Graph::new();
+        family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        Ok(graph.cost())
+    }
+
+    /// How good it is on `data`.
+    ///
+    /// # Errors
+    /// When the images or classes are not what it was trained on.
+    pub fn evaluate(&self, data: &Images) -> Result<Evaluation, NetworkError> {
+        self.check(data)?;
+        let Task::Image { classes, .. } = self.about.task;
+        if data.classes != classes {
+            return Err(NetworkError::Data(format!("the data has {} classes, the network {classes}", data.classes)));
+        }
+        let graph = Graph::new();
+        let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        Ok(train::evaluate(&graph, net.logits, &self.params, data, &self.about.normalize)?)
+    }
+
+    /// The class probabilities of every image, one row an image.
+    ///
+    /// # Errors
+    /// When the images are not of the size it was trained on.
+    pub fn predict(&self, data: &Images) -> Result<Vec<Vec<f32>>, NetworkError> {
+        self.check(data)?;
+        let graph = Graph::new();
+        let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        let flat = train::predict(&graph, net.logits, &self.params, data, &self.about.normalize)?;
+        Ok(flat.chunks_exact(self.about.classes.len().max(1)).map(<[f32]>::to_vec).collect())
+    }
+
+    fn check(&self, data: &Images) -> Result<(), NetworkError> {
+        let Task::Image { channels, height, width, .. } = self.about.task;
+        if (data.channels, data.height, data.width) == (channels, height, width) {
+            return Ok(());
+        }
+        Err(NetworkError::Data(format!(
+            "the images are {}×{}×{}, the network was trained on {channels}×{height}×{width}",
+            data.channels, data.height, data.width
+        )))
+    }
+
+    /// Writes `path` with the endings `.safetensors` and `.json`. Each file appears whole or not at all.
+    ///
+    /// # Errors
+    /// When a file exists already or cannot be written.
+    pub fn save(&self, path: &Path) -> Result<PathBuf, ModelError> {
+        let (weights, json) = files(path);
+        for file in [&weights, &json] {
+            if file.exists() {
+                let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+                return Err(ModelError::Io { action: "writing", path: file.clone(), source });
+            }
+        }
+        let bytes = self.weights_file(&weights)?;
+        let about = About { weights: hash(&bytes), ..self.about.clone() };
+        let text = serde_json::to_string_pretty(&about).expect("plain data is JSON");
+        write(&weights, &bytes)?;
+        write(&json, text.as_bytes())?;
+        Ok(weights)
+    }
+
+    fn weights_file(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
+        let damaged = |e: safetensors::SafeTensorError| ModelError::Damaged { path: path.to_owned(), why: e.to_string() };
+        let tensors = self.params.tensors().map(|t| {
+            let view = TensorView::new(Dtype::F32, t.dims.to_vec(), bytemuck::cast_slice(t.values)).map_err(damaged)?;
+            Ok((t.path.to_owned(), view))
+        });
+        let tensors: Vec<(String, TensorView<'_>)> = tensors.collect::<Result<_, ModelError>>()?;
+        let about = HashMap::from([("producer".to_owned(), "nas".to_owned())]);
+        safetensors::serialize(tensors, Some(about)).map_err(damaged)
+    }
+
+    /// Reads what [`Network::save`] wrote; `path` may be either file, or their common name without the ending.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of another version, or the two do not belong together.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let (weights, json) = files(path);
+        let bad = |path: &Path, why: String| ModelError::Damaged { path: path.to_owned(), why };
+        let text = read(&json)?;
+        let about: About = serde_json::from_slice(&text).map_err(|e| bad(&json, e.to_string()))?;
+        if about.version != VERSION {
+            return Err(bad(&json, format!("it has version {}, this program reads {VERSION}", about.version)));
+        }
+        let bytes = read(&weights)?;
+        if hash(&bytes) != about.weights {
+            let why = format!("its weights are not those that {} describes", json.display());
+            return Err(bad(&weights, why));
+        }
+        let family = family::family(&about.family).map_err(|e| bad(&json, e.to_string()))?;
+        let graph = Graph::new();
+        family::classifier(&graph, &*family, &about.architecture, &about.task, 0.0)
+            .map_err(|e| bad(&json, e.to_string()))?;
+        let Task::Image { classes, .. } = about.task;
+        if about.classes.len() != classes {
+            return Err(bad(&json, format!("it names {} classes and has {classes}", about.classes.len())));
+        }
+        let mut params = Params::init(&graph, &mut about.seed.stream(Purpose::Init, 0));
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(&weights, e.to_string()))?;
+        let wanted: Vec<(String, Vec<usize>)> =
+            params.tensors().map(|t| (t.path.to_owned(), t.dims.to_vec())).collect();
+        if tensors.len() != wanted.len() {
+            return Err(bad(&weights, format!("it holds {} tensors, the network {}", tensors.len(), wanted.len())));
+        }
+        for (name, dims) in wanted {
+            let tensor = tensors.tensor(&name).map_err(|e| bad(&weights, e.to_string()))?;
+            if tensor.dtype() != Dtype::F32 {
+                return Err(bad(&weights, format!("\"{name}\" holds {:?} where F32 is needed", tensor.dtype())));
+            }
+            let values: Vec<f32> =
+                tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            if tensor.shape() != dims || values.iter().any(|x| !x.is_finite()) {
+                return Err(bad(&weights, format!("\"{name}\" is {:?} and must be {dims:?}, all finite", tensor.shape())));
+            }
+            params.set(&name, &dims, &values)?;
+        }
+        Ok(Network { family, about, params })
+    }
+}
+
+/// What can go wrong with a network in use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// It cannot be built.
+    #[error(transparent)]
+    Family(#[from] FamilyError),
+    /// Training ended early.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The data is not what it was trained on.
+    #[error("{0}")]
+    Data(String),
+}
+
+/// The weights file of the model that `path` names, with or without an ending.
+pub fn weights_path(path: &Path) -> PathBuf {
+    files(path).0
+}
+
+fn files(path: &Path) -> (PathBuf, PathBuf) {
+    let known = path.extension().is_some_and(|e| e == "safetensors" || e == "json");
+    let stem = if known { path.with_extension("") } else { path.to_owned() };
+    let with = |ending: &str| {
+        let mut name = stem.clone().into_os_string();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    (with(".safetensors"), with(".json"))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(bytes);
+    format!("{:016x}", hasher.finish())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|source| ModelError::Io { action: "reading", path: path.to_owned(), source })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    let io = |source| ModelError::Io { action: "writing", path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    let mut part = path.to_owned().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    written.map_err(io)
+}

@@ -1,0 +1,36 @@
+//! The identity, with memory of its own: how a value enters one op twice.
+
+use super::{Backward, Forward, Op};
+use crate::graph::{Shape, Var};
+
+#[derive(Debug)]
+struct Copy;
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        Ok(x[0].clone())
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        at.output.copy_from_slice(at.inputs[0]);
+    }
+
+    /// dy/dx = 1.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        for (dx, g) in dx.sum().iter_mut().zip(at.grad) {
+            *dx += g;
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The same value in memory of its own.
+    pub(crate) fn copy(self) -> Var<'g> {
+        self.apply(Copy, &[])
+    }
+}

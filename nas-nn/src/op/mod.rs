@@ -1,0 +1,234 @@
+//! Operations, one a file: shape rule, formula, derivative, cost and gradient test on one screen.
+//!
+//! An op says *what* it computes. Where buffers live, what is kept for the backward pass, which gradients are wanted and
+//! how they add up is decided once, by the [program](crate::Program).
+
+mod add;
+mod broadcast;
+mod copy;
+mod mul;
+mod reshape;
+mod sum;
+
+use smallvec::SmallVec;
+
+use crate::graph::Shape;
+
+/// Whether a program trains or only evaluates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, dropout, values kept for gradients.
+    Train,
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+/// What an op's backward pass reads again: the planner keeps just that alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeps {
+    /// A bit for every input.
+    inputs: u8,
+    output: bool,
+}
+
+impl Keeps {
+    /// Nothing: the derivative needs only the gradient.
+    pub const NOTHING: Keeps = Keeps { inputs: 0, output: false };
+    /// The output.
+    pub const OUTPUT: Keeps = Keeps { inputs: 0, output: true };
+
+    /// The inputs with these numbers.
+    pub const fn inputs(which: &[usize]) -> Keeps {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < which.len() {
+            bits |= 1 << which[i];
+            i += 1;
+        }
+        Keeps { inputs: bits, output: false }
+    }
+
+    pub(crate) fn input(self, i: usize) -> bool {
+        i < 8 && self.inputs & (1 << i) != 0
+    }
+
+    pub(crate) fn output(self) -> bool {
+        self.output
+    }
+}
+
+/// A number of floats: some for every example, some once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Floats for every example.
+    pub per_example: usize,
+    /// Floats that exist once.
+    pub once: usize,
+}
+
+impl Space {
+    /// No memory.
+    pub const NONE: Space = Space { per_example: 0, once: 0 };
+
+    /// `n` floats, once.
+    pub const fn once(n: usize) -> Space {
+        Space { per_example: 0, once: n }
+    }
+
+    /// `n` floats for every example.
+    pub const fn per_example(n: usize) -> Space {
+        Space { per_example: n, once: 0 }
+    }
+
+    pub(crate) fn floats(self, batch: usize) -> usize {
+        self.per_example * batch + self.once
+    }
+}
+
+/// An operation: what it computes, its derivative and what it costs.
+pub trait Op: std::fmt::Debug + Send + Sync {
+    /// The name shown and used in paths: `conv2d`.
+    fn name(&self) -> &'static str;
+
+    /// The shape of the output, or what does not fit, with the numbers.
+    ///
+    /// # Errors
+    /// A clause that continues "op: …".
+    fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String>;
+
+    /// Multiply-adds for one example.
+    fn madds(&self, _inputs: &[&Shape], _output: &Shape) -> u64 {
+        0
+    }
+
+    /// What the backward pass reads again.
+    fn keeps(&self) -> Keeps {
+        Keeps::NOTHING
+    }
+
+    /// Memory that the training forward pass fills for the backward pass: masks, statistics.
+    fn saved(&self, _inputs: &[&Shape], _output: &Shape) -> Space {
+        Space::NONE
+    }
+
+    /// Floats of working memory for either pass at that batch size.
+    fn scratch(&self, _inputs: &[&Shape], _output: &Shape, _batch: usize) -> usize {
+        0
+    }
+
+    /// Whether the output is the input's memory under another shape; then neither pass is ever called.
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    /// Whether the output depends smoothly on input `i`; class numbers are not.
+    fn differentiates(&self, _input: usize) -> bool {
+        true
+    }
+
+    /// Writes all of the output.
+    fn forward(&self, at: Forward<'_>);
+
+    /// Adds to the gradients of the inputs.
+    fn backward(&self, at: Backward<'_>);
+
+    /// Updates the op's states after a training forward pass. Only called for ops that have states.
+    fn update(&self, _at: Update<'_>) {}
+}
+
+/// Everything an update of states sees.
+pub struct Update<'a> {
+    /// The number of examples.
+    pub batch: usize,
+    /// The shapes of the inputs.
+    pub shapes: &'a [Shape],
+    /// What the forward pass saved.
+    pub saved: &'a [f32],
+    /// The states.
+    pub states: &'a mut [Vec<f32>],
+}
+
+/// Everything a forward pass sees.
+pub struct Forward<'a> {
+    /// The number of examples.
+    pub batch: usize,
+    /// Train or eval.
+    pub mode: Mode,
+    /// The shapes of the inputs.
+    pub shapes: &'a [Shape],
+    /// The shape of the output.
+    pub shape: &'a Shape,
+    /// The values of the inputs.
+    pub inputs: SmallVec<[&'a [f32]; 4]>,
+    /// To be written completely; holds anything before.
+    pub output: &'a mut [f32],
+    /// To be written in [`Mode::Train`], empty otherwise. `per_example` floats come first, for all examples.
+    pub saved: &'a mut [f32],
+    /// Working memory that holds anything.
+    pub scratch: &'a mut [f32],
+    /// The op's states: running statistics.
+    pub states: &'a [Vec<f32>],
+    /// The stream of this program's random draws.
+    pub rng: &'a mut crate::Rng,
+}
+
+/// Everything a backward pass sees.
+pub struct Backward<'a> {
+    /// The number of examples.
+    pub batch: usize,
+    /// The shapes of the inputs.
+    pub shapes: &'a [Shape],
+    /// The shape of the output.
+    pub shape: &'a Shape,
+    /// The gradient of the loss by the output.
+    pub grad: &'a [f32],
+    /// What the forward pass saved.
+    pub saved: &'a [f32],
+    /// Working memory that holds anything.
+    pub scratch: &'a mut [f32],
+    pub(crate) inputs: SmallVec<[Option<&'a [f32]>; 4]>,
+    pub(crate) output: Option<&'a [f32]>,
+    pub(crate) grads: SmallVec<[Option<Grad<'a>>; 4]>,
+}
+
+impl<'a> Backward<'a> {
+    /// The value of input `i`, which [`Op::keeps`] must list.
+    pub fn input(&self, i: usize) -> &'a [f32] {
+        self.inputs[i].expect("an op reads in backward only what it keeps")
+    }
+
+    /// The value of the output, which [`Op::keeps`] must list.
+    pub fn output(&self) -> &'a [f32] {
+        self.output.expect("an op reads in backward only what it keeps")
+    }
+
+    /// Where the gradient by input `i` goes, once; nothing when nobody wants it.
+    pub fn grad_input(&mut self, i: usize) -> Option<Grad<'a>> {
+        self.grads[i].take()
+    }
+}
+
+/// Where the gradient by one input goes.
+pub struct Grad<'a> {
+    values: &'a mut [f32],
+    fresh: bool,
+}
+
+impl<'a> Grad<'a> {
+    pub(crate) fn new(values: &'a mut [f32], fresh: bool) -> Self {
+        Grad { values, fresh }
+    }
+
+    /// The buffer and whether to add to what it holds; if not, everything must be written.
+    pub fn parts(self) -> (&'a mut [f32], bool) {
+        (self.values, !self.fresh)
+    }
+
+    /// The buffer, holding zeros or the sum so far: add to it.
+    pub fn sum(self) -> &'a mut [f32] {
+        if self.fresh {
+            self.values.fill(0.0);
+        }
+        self.values
+    }
+}

@@ -1,0 +1,108 @@
+//! Product of two values, broadcast; product with a constant.
+
+use super::{Backward, Forward, Keeps, Op, broadcast};
+use crate::graph::{Shape, Var};
+
+#[derive(Debug)]
+struct Mul;
+
+impl Op for Mul {
+    fn name(&self) -> &'static str {
+        "mul"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        broadcast::shape(x[0], x[1])
+    }
+
+    fn madds(&self, _: &[&Shape], output: &Shape) -> u64 {
+        output.len() as u64
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::inputs(&[0, 1])
+    }
+
+    fn scratch(&self, _: &[&Shape], output: &Shape, batch: usize) -> usize {
+        output.elements(batch)
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        broadcast::zip(at, |a, b| a * b);
+    }
+
+    /// dy/da = b, dy/db = a.
+    fn backward(&self, mut at: Backward<'_>) {
+        let g = at.grad;
+        for (i, other) in [(0, 1), (1, 0)] {
+            let scratch = std::mem::take(&mut at.scratch);
+            broadcast::expand(at.input(other), &at.shapes[other], at.shape, at.batch, scratch);
+            broadcast::unzip(&mut at, i, |k| g[k] * scratch[k]);
+            at.scratch = scratch;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Scale(f32);
+
+impl Op for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        Ok(x[0].clone())
+    }
+
+    fn madds(&self, _: &[&Shape], output: &Shape) -> u64 {
+        output.len() as u64
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        for (y, x) in at.output.iter_mut().zip(at.inputs[0]) {
+            *y = self.0 * x;
+        }
+    }
+
+    /// dy/dx = the constant.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        for (dx, g) in dx.sum().iter_mut().zip(at.grad) {
+            *dx += self.0 * g;
+        }
+    }
+}
+
+impl<'g> std::ops::Mul for Var<'g> {
+    type Output = Var<'g>;
+
+    /// `a * b`, element by element, broadcast.
+    fn mul(self, b: Var<'g>) -> Var<'g> {
+        self.apply(Mul, &[b])
+    }
+}
+
+impl<'g> Var<'g> {
+    /// `factor · x`.
+    pub fn scale(self, factor: f32) -> Var<'g> {
+        self.apply(Scale(factor), &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::gradcheck;
+
+    #[test]
+    fn gradient() {
+        gradcheck(&[&[2, 3], &[2, 3]], |v| v[0] * v[1]);
+        gradcheck(&[&[2, 3], &[3]], |v| v[0] * v[1]);
+        gradcheck(&[&[4]], |v| v[0] * v[0]);
+    }
+
+    #[test]
+    fn scale_gradient() {
+        gradcheck(&[&[2, 3]], |v| v[0].scale(-1.5));
+    }
+}

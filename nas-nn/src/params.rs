@@ -1,0 +1,141 @@
+//! Parameters: every trainable tensor of a graph in one flat buffer, by path, and its states.
+
+use std::ops::Range;
+
+use crate::Rng;
+use crate::error::GraphError;
+use crate::graph::{Graph, Parameter, State};
+
+/// The parameters and states of a graph.
+///
+/// All trainable numbers stand in one buffer, in the graph's order, so that an optimizer is one pass over memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    layout: Layout,
+    pub(crate) values: Vec<f32>,
+    pub(crate) states: Vec<Vec<f32>>,
+}
+
+/// Which tensor stands where.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Layout {
+    parameters: Vec<Parameter>,
+    states: Vec<State>,
+    offsets: Vec<usize>,
+}
+
+impl Layout {
+    pub(crate) fn of(graph: &Graph) -> Self {
+        let parameters = graph.parameters();
+        let mut offsets = vec![0];
+        for parameter in &parameters {
+            let len: usize = parameter.dims.iter().product();
+            offsets.push(offsets[offsets.len() - 1] + len);
+        }
+        Layout { parameters, states: graph.states(), offsets }
+    }
+
+    pub(crate) fn range(&self, parameter: usize) -> Range<usize> {
+        self.offsets[parameter]..self.offsets[parameter + 1]
+    }
+
+    /// Where the parameter at `path` stands, and its sizes.
+    pub(crate) fn find(&self, path: &str) -> Option<(Range<usize>, &[usize])> {
+        let i = self.parameters.iter().position(|p| p.path == path)?;
+        Some((self.range(i), &self.parameters[i].dims))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.offsets[self.parameters.len()]
+    }
+}
+
+/// One tensor: its path, its sizes and its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tensor<'a> {
+    /// The path.
+    pub path: &'a str,
+    /// The sizes.
+    pub dims: &'a [usize],
+    /// The values, the last axis fastest.
+    pub values: &'a [f32],
+}
+
+impl Params {
+    /// Freshly drawn parameters of `graph`.
+    pub fn init(graph: &Graph, rng: &mut Rng) -> Self {
+        let layout = Layout::of(graph);
+        let mut values = vec![0.0; layout.len()];
+        for (i, parameter) in layout.parameters.iter().enumerate() {
+            parameter.init.fill(&mut values[layout.range(i)], rng);
+        }
+        let states = layout.states.iter().map(|s| vec![s.initial; s.dims.iter().product()]).collect();
+        Params { layout, values, states }
+    }
+
+    /// The number of trainable numbers.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is nothing to train.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// All trainable numbers, in the graph's order.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// All trainable numbers, to change.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// All tensors: the trainable ones, then the states.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        let parameters = self.layout.parameters.iter().enumerate();
+        let parameters = parameters
+            .map(|(i, p)| Tensor { path: &p.path, dims: &p.dims, values: &self.values[self.layout.range(i)] });
+        let states = self.layout.states.iter().zip(&self.states);
+        parameters.chain(states.map(|(s, values)| Tensor { path: &s.path, dims: &s.dims, values }))
+    }
+
+    /// The tensor at `path`.
+    pub fn get(&self, path: &str) -> Option<Tensor<'_>> {
+        self.tensors().find(|tensor| tensor.path == path)
+    }
+
+    /// The values of the tensor at `path`, to change.
+    pub fn get_mut(&mut self, path: &str) -> Option<&mut [f32]> {
+        if let Some(i) = self.layout.parameters.iter().position(|p| p.path == path) {
+            return Some(&mut self.values[self.layout.range(i)]);
+        }
+        let i = self.layout.states.iter().position(|s| s.path == path)?;
+        Some(&mut self.states[i])
+    }
+
+    /// Sets the tensor at `path`.
+    ///
+    /// # Errors
+    /// When there is no such tensor, or the sizes differ; nothing is changed then.
+    pub fn set(&mut self, path: &str, dims: &[usize], values: &[f32]) -> Result<(), GraphError> {
+        let fail = |message: String| Err(GraphError::Parameters { message });
+        let Some(tensor) = self.get(path) else { return fail(format!("there is no tensor \"{path}\"")) };
+        if tensor.dims != dims || tensor.values.len() != values.len() {
+            return fail(format!("\"{path}\" is {:?} here and {dims:?} there", tensor.dims));
+        }
+        self.get_mut(path).expect("just found").copy_from_slice(values);
+        Ok(())
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether every number is finite.
+    pub fn is_finite(&self) -> bool {
+        self.values.iter().all(|x| x.is_finite())
+    }
+}

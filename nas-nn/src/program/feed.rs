@@ -1,0 +1,66 @@
+//! What a program is fed: a batch of values by the names of the graph's inputs.
+
+use smallvec::SmallVec;
+
+use crate::error::FeedError;
+use crate::graph::Shape;
+
+/// A batch: values for every input, examples first.
+#[derive(Debug, Clone)]
+pub struct Feed<'a> {
+    batch: usize,
+    values: SmallVec<[(&'a str, &'a [f32]); 8]>,
+}
+
+impl<'a> Feed<'a> {
+    /// A batch of that many examples, without values yet.
+    pub fn new(batch: usize) -> Self {
+        Feed { batch, values: SmallVec::new() }
+    }
+
+    /// The same batch with values for the input called `name`.
+    #[must_use]
+    pub fn with(mut self, name: &'a str, values: &'a [f32]) -> Self {
+        self.values.push((name, values));
+        self
+    }
+
+    /// The number of examples.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// The values in the order of `inputs`, each checked.
+    pub(crate) fn resolve(&self, inputs: &[Input], limit: usize) -> Result<SmallVec<[&'a [f32]; 8]>, FeedError> {
+        if self.batch == 0 || self.batch > limit {
+            return Err(FeedError::Batch { batch: self.batch, limit });
+        }
+        inputs.iter().map(|input| self.find(input)).collect()
+    }
+
+    fn find(&self, input: &Input) -> Result<&'a [f32], FeedError> {
+        let name = || input.name.clone();
+        let found = self.values.iter().find(|(name, _)| *name == input.name);
+        let &(_, values) = found.ok_or_else(|| FeedError::Missing { name: name() })?;
+        let expected = input.shape.elements(self.batch);
+        if values.len() != expected {
+            return Err(FeedError::Length { name: name(), expected, found: values.len() });
+        }
+        if let Some(classes) = input.classes {
+            let is_class = |x: f32| x >= 0.0 && x < classes as f32 && x.fract() == 0.0;
+            if let Some(index) = values.iter().position(|&x| !is_class(x)) {
+                let last = classes.saturating_sub(1);
+                return Err(FeedError::Class { name: name(), index, value: values[index], last });
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// An input that a program reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Input {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    pub(crate) classes: Option<usize>,
+}

@@ -1,0 +1,285 @@
+//! The program: a graph compiled for one batch size, run thousands of times without allocating.
+
+mod arena;
+mod feed;
+mod plan;
+
+use rand_chacha::rand_core::SeedableRng as _;
+use smallvec::SmallVec;
+
+use crate::Rng;
+use crate::error::{FeedError, GraphError};
+use crate::graph::{Graph, Var};
+use crate::op::{Backward, Forward, Grad, Mode, Update};
+use crate::optim::Optimizer;
+use crate::params::Params;
+
+pub use feed::Feed;
+pub use plan::Plan;
+
+use arena::{Parts, cut};
+pub(crate) use plan::root_of;
+use plan::{GradPlace, Place, Step};
+
+/// A [`Graph`] compiled for one batch size.
+///
+/// It owns one arena that was planned from the lifetimes of all values over forward and backward; a step allocates nothing.
+/// A smaller batch may be fed at any time.
+///
+/// ```
+/// use nas_nn::{Feed, Graph, Params, Program, optim::Sgd};
+/// use rand_chacha::rand_core::SeedableRng;
+///
+/// let graph = Graph::new();
+/// let x = graph.input("x", &[2]);
+/// let y = graph.class("y", 2);
+/// let loss = x.linear(8).relu().linear(2).cross_entropy(y);
+///
+/// let mut params = Params::init(&graph, &mut nas_nn::Rng::seed_from_u64(1));
+/// let mut program = Program::train(&graph, loss, &[], 4)?;
+/// let mut sgd = Sgd::new(0.5);
+/// let (xs, ys) = ([0., 0., 0., 1., 1., 0., 1., 1.], [0., 1., 1., 0.]);
+/// let feed = Feed::new(4).with("x", &xs).with("y", &ys);
+/// let first = program.step(&feed, &mut params, &mut sgd)?;
+/// let last = (0..200).map(|_| program.step(&feed, &mut params, &mut sgd).unwrap()).last().unwrap();
+/// assert!(last < 0.1 && last < first);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Program {
+    plan: Plan,
+    arena: Vec<f32>,
+    /// Gradients of all parameters, laid out as [`Params::values`].
+    grads: Vec<f32>,
+    rng: Rng,
+    /// Examples in the last batch.
+    batch: usize,
+}
+
+impl Program {
+    /// A program that computes `loss`, its gradients, and `outputs`, for batches of up to `batch` examples.
+    ///
+    /// # Errors
+    /// The graph's first mistake, or a loss that is no single number.
+    pub fn train(graph: &Graph, loss: Var<'_>, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
+        Ok(Self::new(Plan::train(graph, loss, outputs, batch)?))
+    }
+
+    /// A program that computes `outputs` without training, for batches of up to `batch` examples.
+    ///
+    /// # Errors
+    /// The graph's first mistake.
+    pub fn eval(graph: &Graph, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
+        Ok(Self::new(Plan::eval(graph, outputs, batch)?))
+    }
+
+    /// Allocates what `plan` needs.
+    pub fn new(plan: Plan) -> Self {
+        let arena = vec![0.0; plan.floats()];
+        let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
+        Program { plan, arena, grads, rng: Rng::seed_from_u64(0), batch: 0 }
+    }
+
+    /// The plan it was made from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Draws from `rng` from now on: dropout masks.
+    pub fn set_rng(&mut self, rng: Rng) {
+        self.rng = rng;
+    }
+
+    /// One training step: forward, backward, update. The loss before the update.
+    ///
+    /// # Errors
+    /// What was fed does not fit; nothing is changed then.
+    pub fn step(
+        &mut self,
+        feed: &Feed<'_>,
+        params: &mut Params,
+        optimizer: &mut dyn Optimizer,
+    ) -> Result<f32, FeedError> {
+        let loss = self.gradients(feed, params)?;
+        self.update(params, optimizer);
+        Ok(loss)
+    }
+
+    /// Shortens the gradients to the norm `limit` if they are longer; their norm before.
+    pub fn clip(&mut self, limit: f32) -> f32 {
+        crate::optim::clip_norm(&mut self.grads, limit)
+    }
+
+    /// Updates `params` by the gradients of the last [`Program::gradients`].
+    pub fn update(&self, params: &mut Params, optimizer: &mut dyn Optimizer) {
+        optimizer.step(&mut params.values, &self.grads);
+    }
+
+    /// Forward and backward: the loss. [`Program::grads`] holds the gradients after. Running statistics are updated.
+    ///
+    /// # Errors
+    /// What was fed does not fit; nothing is changed then.
+    ///
+    /// # Panics
+    /// When the program was compiled by [`Program::eval`].
+    pub fn gradients(&mut self, feed: &Feed<'_>, params: &mut Params) -> Result<f32, FeedError> {
+        let loss = self.plan.loss().expect("only a training program has gradients");
+        let inputs = self.check(feed, params)?;
+        self.forward(&inputs, feed.batch(), &params.values, States::Train(&mut params.states));
+        self.backward(&inputs, feed.batch(), params);
+        Ok(self.arena[loss.start])
+    }
+
+    /// Forward only; [`Program::output`] holds the results after. A training program uses batch statistics here but
+    /// leaves the running ones alone.
+    ///
+    /// # Errors
+    /// What was fed does not fit.
+    pub fn run(&mut self, feed: &Feed<'_>, params: &Params) -> Result<(), FeedError> {
+        let inputs = self.check(feed, params)?;
+        self.forward(&inputs, feed.batch(), &params.values, States::Keep(&params.states));
+        Ok(())
+    }
+
+    /// The value of the `i`-th output in the last batch, examples first.
+    pub fn output(&self, i: usize) -> &[f32] {
+        let (region, shape) = self.plan.output(i);
+        &self.arena[region.start..][..shape.elements(self.batch)]
+    }
+
+    /// The gradients of all parameters after [`Program::gradients`], laid out as [`Params::values`].
+    pub fn grads(&self) -> &[f32] {
+        &self.grads
+    }
+
+    /// The gradient of the parameter at `path`.
+    pub fn grad(&self, path: &str) -> Option<&[f32]> {
+        let (range, _) = self.plan.layout().find(path)?;
+        self.grads.get(range)
+    }
+
+    fn check<'f>(&self, feed: &Feed<'f>, params: &Params) -> Result<SmallVec<[&'f [f32]; 8]>, FeedError> {
+        if params.values.len() != self.plan.layout().len() || params.layout() != self.plan.layout() {
+            return Err(FeedError::Parameters);
+        }
+        feed.resolve(self.plan.inputs(), self.plan.batch())
+    }
+
+    fn forward(&mut self, inputs: &[&[f32]], batch: usize, values: &[f32], mut states: States<'_>) {
+        self.batch = batch;
+        let mode = self.plan.mode();
+        for step in self.plan.forward_steps() {
+            let mut parts = cut(&mut self.arena, &step.forward.cuts);
+            let output = parts.take(step.forward.output, step.shape.elements(batch));
+            let saved = parts.take(step.forward.saved, step.saved.floats(batch));
+            let scratch = parts.take(step.forward.scratch, step.forward_scratch);
+            let parts = parts.share();
+            let inputs = values_of(step, |_| true, &step.forward.inputs, &parts, inputs, values, batch);
+            let inputs = inputs.into_iter().map(|x| x.expect("every input was asked for")).collect();
+            let mut update = None;
+            if matches!(states, States::Train(_)) && !step.states.is_empty() {
+                update = Some(step.states.clone());
+            }
+            let saved_again: &[f32] = {
+                let at = Forward {
+                    batch,
+                    mode,
+                    shapes: &step.shapes,
+                    shape: &step.shape,
+                    inputs,
+                    output,
+                    saved: &mut *saved,
+                    scratch,
+                    states: &states.get()[step.states.clone()],
+                    rng: &mut self.rng,
+                };
+                step.op.forward(at);
+                saved
+            };
+            if let (Some(range), States::Train(states)) = (update, &mut states) {
+                let states = &mut states[range];
+                step.op.update(Update { batch, shapes: &step.shapes, saved: saved_again, states });
+            }
+        }
+    }
+
+    fn backward(&mut self, inputs: &[&[f32]], batch: usize, params: &Params) {
+        let loss_grad = self.plan.loss_grad();
+        self.arena[loss_grad.start] = 1.0;
+        for step in self.plan.backward_steps() {
+            let back = step.backward.as_ref().expect("backward steps have a backward plan");
+            let mut parts = cut(&mut self.arena, &back.cuts);
+            let mut param_parts = cut(&mut self.grads, &back.param_cuts);
+            let scratch = parts.take(back.scratch, step.forward_scratch);
+            let grads = back.grads.iter().zip(&step.shapes).map(|(grad, shape)| {
+                grad.as_ref().map(|grad| match grad.place {
+                    GradPlace::Arena(part) => Grad::new(parts.take(Some(part), shape.elements(batch)), grad.fresh),
+                    GradPlace::Param(part) => Grad::new(param_parts.take(Some(part), shape.elements(batch)), grad.fresh),
+                })
+            });
+            let grads: SmallVec<[Option<Grad<'_>>; 4]> = grads.collect();
+            let parts = parts.share();
+            let keeps = step.op.keeps();
+            let values = values_of(step, |i| keeps.input(i), &back.inputs, &parts, inputs, &params.values, batch);
+            let at = Backward {
+                batch,
+                shapes: &step.shapes,
+                shape: &step.shape,
+                grad: parts.get(back.grad, step.shape.elements(batch)),
+                saved: parts.get(back.saved, step.saved.floats(batch)),
+                scratch,
+                inputs: values,
+                output: keeps.output().then(|| parts.get(back.output, step.shape.elements(batch))),
+                grads,
+            };
+            step.op.backward(at);
+        }
+    }
+}
+
+/// Running statistics: changed by training, read by everything else.
+enum States<'a> {
+    Train(&'a mut [Vec<f32>]),
+    Keep(&'a [Vec<f32>]),
+}
+
+impl States<'_> {
+    fn get(&self) -> &[Vec<f32>] {
+        match self {
+            States::Train(states) => states,
+            States::Keep(states) => states,
+        }
+    }
+}
+
+/// The values of the inputs that `wanted` names, from wherever they stand.
+fn values_of<'a>(
+    step: &'a Step,
+    wanted: impl Fn(usize) -> bool,
+    places: &'a [Place],
+    parts: &arena::Shared<'a>,
+    inputs: &[&'a [f32]],
+    values: &'a [f32],
+    batch: usize,
+) -> SmallVec<[Option<&'a [f32]>; 4]> {
+    let value = |(i, (place, shape)): (usize, (&'a Place, &crate::Shape))| {
+        wanted(i).then(|| match place {
+            Place::Feed(input) => inputs[*input],
+            Place::Param(range) => &values[range.clone()],
+            Place::Constant(constant) => &constant[..],
+            Place::Arena(part) => parts.get(*part, shape.elements(batch)),
+        })
+    };
+    places.iter().zip(&step.shapes).enumerate().map(value).collect()
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Program>();
+    let _ = is_send::<Parts<'static>>;
+};

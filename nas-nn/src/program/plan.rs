@@ -1,0 +1,514 @@
+//! Planning: which steps run, how long every value lives, and where it stands in the arena.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::arena::{Cuts, Part, Region};
+use super::feed::Input;
+use crate::error::GraphError;
+use crate::graph::{Graph, Kind, Node, Shape, Var};
+use crate::op::{Mode, Op, Space};
+use crate::params::Layout;
+
+/// Everything a program will do and hold, decided before anything is allocated.
+#[derive(Debug)]
+pub struct Plan {
+    mode: Mode,
+    batch: usize,
+    layout: Layout,
+    inputs: Vec<Input>,
+    steps: Vec<Step>,
+    /// Indices into `steps`, in the order gradients flow.
+    backward: Vec<usize>,
+    outputs: Vec<(Region, Shape)>,
+    loss: Option<Region>,
+    loss_grad: Region,
+    floats: usize,
+}
+
+/// One op of the program.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) op: Arc<dyn Op>,
+    pub(crate) shapes: SmallVec<[Shape; 4]>,
+    pub(crate) shape: Shape,
+    pub(crate) states: Range<usize>,
+    pub(crate) saved: Space,
+    pub(crate) forward_scratch: usize,
+    pub(crate) forward: ForwardPlan,
+    pub(crate) backward: Option<BackwardPlan>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ForwardPlan {
+    pub(crate) cuts: Cuts,
+    pub(crate) inputs: SmallVec<[Place; 4]>,
+    pub(crate) output: Part,
+    pub(crate) saved: Part,
+    pub(crate) scratch: Part,
+}
+
+#[derive(Debug)]
+pub(crate) struct BackwardPlan {
+    pub(crate) cuts: Cuts,
+    pub(crate) param_cuts: Cuts,
+    pub(crate) inputs: SmallVec<[Place; 4]>,
+    pub(crate) output: Part,
+    pub(crate) grad: Part,
+    pub(crate) saved: Part,
+    pub(crate) scratch: Part,
+    pub(crate) grads: SmallVec<[Option<GradTarget>; 4]>,
+}
+
+/// Where a value is read from.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Feed(usize),
+    Param(Range<usize>),
+    Constant(Arc<[f32]>),
+    Arena(Part),
+}
+
+/// Where a gradient is written.
+#[derive(Debug)]
+pub(crate) struct GradTarget {
+    pub(crate) place: GradPlace,
+    /// Whether this is the first gradient to arrive there in a step.
+    pub(crate) fresh: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum GradPlace {
+    Arena(u8),
+    Param(u8),
+}
+
+impl Plan {
+    /// The plan of a training program; see [`Program::train`](crate::Program::train).
+    ///
+    /// # Errors
+    /// The graph's first mistake, or a loss that is no single number.
+    pub fn train(graph: &Graph, loss: Var<'_>, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
+        graph.check()?;
+        if loss.shape() != Shape::fixed(&[]) {
+            return Err(GraphError::Loss { shape: loss.shape().to_string() });
+        }
+        Planner::new(graph, Some(loss), outputs, batch)?.plan()
+    }
+
+    /// The plan of a program that only evaluates; see [`Program::eval`](crate::Program::eval).
+    ///
+    /// # Errors
+    /// The graph's first mistake.
+    pub fn eval(graph: &Graph, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
+        graph.check()?;
+        Planner::new(graph, None, outputs, batch)?.plan()
+    }
+
+    /// Bytes the program will hold: the arena and, in training, the gradients of the parameters. The parameters
+    /// themselves and the optimizer's moments are apart.
+    pub fn bytes(&self) -> u64 {
+        let grads = if self.mode == Mode::Train { self.layout.len() } else { 0 };
+        4 * (self.floats + grads) as u64
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    pub(crate) fn floats(&self) -> usize {
+        self.floats
+    }
+
+    pub(crate) fn output(&self, i: usize) -> &(Region, Shape) {
+        &self.outputs[i]
+    }
+
+    pub(crate) fn loss(&self) -> Option<Region> {
+        self.loss
+    }
+
+    pub(crate) fn loss_grad(&self) -> Region {
+        self.loss_grad
+    }
+
+    pub(crate) fn forward_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    pub(crate) fn backward_steps(&self) -> impl Iterator<Item = &Step> {
+        self.backward.iter().map(|&i| &self.steps[i])
+    }
+}
+
+/// Regions start at multiples of this many floats: a cache line.
+const ALIGN: usize = 16;
+
+/// A value that needs memory from one moment to another.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    floats: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Life {
+    fn new(floats: usize, at: usize) -> Self {
+        Life { floats, from: at, to: at }
+    }
+
+    fn reach(&mut self, moment: usize) {
+        self.from = self.from.min(moment);
+        self.to = self.to.max(moment);
+    }
+}
+
+/// The moment of an op's forward pass is its node's number; backward passes follow in reverse.
+struct Planner {
+    nodes: Vec<Node>,
+    mode: Mode,
+    batch: usize,
+    layout: Layout,
+    outputs: Vec<usize>,
+    loss: Option<usize>,
+    /// Whether the node takes part in what was asked for.
+    used: Vec<bool>,
+    /// Whether a gradient flows into the node.
+    active: Vec<bool>,
+    /// The node whose memory this node's value is.
+    root: Vec<usize>,
+}
+
+impl Planner {
+    fn new(graph: &Graph, loss: Option<Var<'_>>, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
+        if batch == 0 {
+            return Err(GraphError::NoBatch);
+        }
+        let ours = |v: Var<'_>| match v.node() {
+            Some(id) if std::ptr::eq(v.graph(), graph) => Ok(id.index()),
+            _ => Err(GraphError::Foreign),
+        };
+        let loss = loss.map(ours).transpose()?;
+        let mut wanted = Vec::new();
+        for &output in outputs {
+            // An input or parameter asked for as an output has no memory of its own in the arena: copy it.
+            let in_arena = graph.with_nodes(|nodes| is_computed(nodes, ours(output).unwrap_or(0)));
+            wanted.push(if in_arena { ours(output)? } else { ours(output).map(|_| output.copy().id().index())? });
+        }
+        let nodes = graph.with_nodes(<[Node]>::to_vec);
+        let n = nodes.len();
+        let mode = if loss.is_some() { Mode::Train } else { Mode::Eval };
+
+        let mut used = vec![false; n];
+        for &node in wanted.iter().chain(&loss) {
+            used[node] = true;
+        }
+        for i in (0..n).rev().filter(|&i| used[i]).collect::<Vec<_>>() {
+            mark(&nodes, &mut used, i);
+        }
+        let root = (0..n).map(|i| root_of(&nodes, i)).collect();
+
+        let mut needs = vec![false; n];
+        for (i, node) in nodes.iter().enumerate() {
+            needs[i] = match &node.kind {
+                Kind::Parameter(_) => true,
+                Kind::Op(op) => node.inputs.iter().enumerate().any(|(k, x)| op.differentiates(k) && needs[x.index()]),
+                _ => false,
+            };
+        }
+        let mut active = vec![false; n];
+        if let Some(loss) = loss {
+            active[loss] = needs[loss];
+        }
+        for i in (0..n).rev() {
+            if let (true, Kind::Op(op)) = (active[i], &nodes[i].kind) {
+                for (k, x) in nodes[i].inputs.iter().enumerate() {
+                    active[x.index()] |= op.differentiates(k) && needs[x.index()];
+                }
+            }
+        }
+        Ok(Planner { layout: Layout::of(graph), nodes, mode, batch, outputs: wanted, loss, used, active, root })
+    }
+
+    /// Used ops that do work, by node.
+    fn ops(&self) -> impl DoubleEndedIterator<Item = (usize, &Node, &Arc<dyn Op>)> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| match &node.kind {
+            Kind::Op(op) if self.used[i] && !op.is_view() => Some((i, node, op)),
+            _ => None,
+        })
+    }
+
+    fn backward_moment(&self, node: usize) -> usize {
+        2 * self.nodes.len() - node
+    }
+
+    fn is_in_arena(&self, node: usize) -> bool {
+        matches!(self.nodes[self.root[node]].kind, Kind::Op(_))
+    }
+
+    fn shapes<'a>(&'a self, node: &Node) -> SmallVec<[&'a Shape; 4]> {
+        node.inputs.iter().map(|x| &self.nodes[x.index()].shape).collect()
+    }
+
+    fn saved(&self, node: &Node, op: &Arc<dyn Op>) -> Space {
+        if self.mode == Mode::Train { op.saved(&self.shapes(node), &node.shape) } else { Space::NONE }
+    }
+
+    fn plan(self) -> Result<Plan, GraphError> {
+        let n = self.nodes.len();
+        let end = 2 * n + 1;
+        let none = Life::new(0, 0);
+        let mut values = vec![none; n];
+        let mut grads = vec![none; n];
+        let mut saved = vec![none; n];
+        let mut scratch = vec![none; n];
+        let mut back_scratch = vec![none; n];
+        for (i, node, op) in self.ops() {
+            let back = self.backward_moment(i);
+            values[i] = Life::new(node.shape.elements(self.batch), i);
+            let floats = op.scratch(&self.shapes(node), &node.shape, self.batch);
+            scratch[i] = Life::new(floats, i);
+            saved[i] = Life::new(self.saved(node, op).floats(self.batch), i);
+            if self.active[i] {
+                back_scratch[i] = Life::new(floats, back);
+                saved[i].reach(back);
+                grads[i] = Life::new(node.shape.elements(self.batch), back);
+                if op.keeps().output() {
+                    values[i].reach(back);
+                }
+            }
+        }
+        for (i, node, op) in self.ops() {
+            let back = self.backward_moment(i);
+            for (k, x) in node.inputs.iter().enumerate() {
+                let root = self.root[x.index()];
+                if !self.is_in_arena(root) {
+                    continue;
+                }
+                values[root].reach(i);
+                if self.active[i] && op.keeps().input(k) {
+                    values[root].reach(back);
+                }
+                if self.active[i] && op.differentiates(k) && self.active[root] {
+                    grads[root].reach(back);
+                }
+            }
+            if self.active[i] && op.keeps().output() {
+                values[self.root[i]].reach(back);
+            }
+        }
+        for &output in self.outputs.iter().chain(&self.loss) {
+            values[self.root[output]].reach(end);
+        }
+        if let Some(loss) = self.loss {
+            // The gradient 1 is written before the backward passes begin.
+            grads[self.root[loss]].reach(n);
+        }
+
+        let lives: Vec<Life> = [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
+        let (starts, floats) = place(&lives);
+        let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
+        self.build(&region, floats)
+    }
+
+    /// Turns regions into steps. Kinds of regions: 0 values, 1 gradients, 2 saved, 3 scratch, 4 scratch of backward.
+    fn build(self, region: &dyn Fn(usize, usize) -> Region, floats: usize) -> Result<Plan, GraphError> {
+        let mut inputs = Vec::new();
+        let mut feeds = vec![0; self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate() {
+            if let (Kind::Input { name, classes }, true) = (&node.kind, self.used[i]) {
+                feeds[i] = inputs.len();
+                inputs.push(Input { name: name.clone(), shape: node.shape.clone(), classes: *classes });
+            }
+        }
+        let place_of = |x: usize, cuts: &Cuts| match &self.nodes[self.root[x]].kind {
+            Kind::Input { .. } => Place::Feed(feeds[self.root[x]]),
+            Kind::Parameter(p) => Place::Param(self.layout.range(*p)),
+            Kind::Constant(values) => Place::Constant(Arc::clone(values)),
+            Kind::Op(_) => Place::Arena(cuts.part(region(0, self.root[x]))),
+        };
+        let value_regions = |node: &Node, wanted: &dyn Fn(usize) -> bool| -> Vec<Region> {
+            let inputs = node.inputs.iter().enumerate().filter(|(k, _)| wanted(*k));
+            let roots = inputs.map(|(_, x)| self.root[x.index()]).filter(|&x| self.is_in_arena(x));
+            roots.map(|x| region(0, x)).collect()
+        };
+
+        let mut steps = Vec::new();
+        let mut step_of = vec![usize::MAX; self.nodes.len()];
+        for (i, node, op) in self.ops() {
+            let own = [region(0, i), region(2, i), region(3, i)];
+            let cuts = Cuts::new(value_regions(node, &|_| true).into_iter().chain(own));
+            let forward = ForwardPlan {
+                inputs: node.inputs.iter().map(|x| place_of(x.index(), &cuts)).collect(),
+                output: cuts.part(own[0]),
+                saved: cuts.part(own[1]),
+                scratch: cuts.part(own[2]),
+                cuts,
+            };
+            step_of[i] = steps.len();
+            steps.push(Step {
+                op: Arc::clone(op),
+                shapes: self.shapes(node).into_iter().cloned().collect(),
+                shape: node.shape.clone(),
+                states: node.states.clone(),
+                saved: self.saved(node, op),
+                forward_scratch: region(3, i).len,
+                forward,
+                backward: None,
+            });
+        }
+
+        let mut backward = Vec::new();
+        let mut arrived = vec![false; self.nodes.len()];
+        if let Some(loss) = self.loss {
+            arrived[self.root[loss]] = true;
+        }
+        for (i, node, op) in self.ops().rev() {
+            if !self.active[i] {
+                continue;
+            }
+            let keeps = op.keeps();
+            let own = [region(0, i), region(1, i), region(2, i), region(4, i)];
+            let output = keeps.output().then_some(own[0]);
+            let target = |k: usize| {
+                let root = self.root[node.inputs[k].index()];
+                (op.differentiates(k) && self.active[root]).then_some(root)
+            };
+            let targets: SmallVec<[Option<usize>; 4]> = (0..node.inputs.len()).map(target).collect();
+            let param = |x: usize| match self.nodes[x].kind {
+                Kind::Parameter(p) => {
+                    let range = self.layout.range(p);
+                    Some(Region { start: range.start, len: range.len() })
+                }
+                _ => None,
+            };
+            let roots = || targets.iter().copied().flatten();
+            let grad_regions = roots().filter(|&x| param(x).is_none()).map(|x| region(1, x));
+            let values = value_regions(node, &|k| keeps.input(k));
+            let all = values.into_iter().chain(output).chain(own[1..].iter().copied()).chain(grad_regions);
+            let cuts = Cuts::new(all);
+            let param_cuts = Cuts::new(roots().filter_map(param));
+            let grads = targets.iter().map(|&target| {
+                let root = target?;
+                let fresh = !std::mem::replace(&mut arrived[root], true);
+                let place = match param(root) {
+                    Some(region) => GradPlace::Param(param_cuts.part(region)?),
+                    None => GradPlace::Arena(cuts.part(region(1, root))?),
+                };
+                Some(GradTarget { place, fresh })
+            });
+            let grads = grads.collect();
+            let plan = BackwardPlan {
+                inputs: node.inputs.iter().map(|x| place_of(x.index(), &cuts)).collect(),
+                output: output.and_then(|region| cuts.part(region)),
+                grad: cuts.part(own[1]),
+                saved: cuts.part(own[2]),
+                scratch: cuts.part(own[3]),
+                grads,
+                cuts,
+                param_cuts,
+            };
+            steps[step_of[i]].backward = Some(plan);
+            backward.push(step_of[i]);
+        }
+
+        let outputs = self.outputs.iter().map(|&x| (region(0, self.root[x]), self.nodes[x].shape.clone())).collect();
+        let loss = self.loss.map(|x| region(0, self.root[x]));
+        let loss_grad = self.loss.map_or(Region { start: 0, len: 0 }, |x| region(1, self.root[x]));
+        let Planner { mode, batch, layout, .. } = self;
+        Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, floats })
+    }
+}
+
+/// The node whose memory the value of node `i` is.
+pub(crate) fn root_of(nodes: &[Node], mut i: usize) -> usize {
+    while let Kind::Op(op) = &nodes[i].kind {
+        if !op.is_view() {
+            break;
+        }
+        i = nodes[i].inputs[0].index();
+    }
+    i
+}
+
+fn is_computed(nodes: &[Node], i: usize) -> bool {
+    matches!(nodes[root_of(nodes, i)].kind, Kind::Op(_))
+}
+
+/// Marks everything node `i` is computed from.
+fn mark(nodes: &[Node], used: &mut [bool], i: usize) {
+    let mut open = vec![i];
+    while let Some(i) = open.pop() {
+        for x in &nodes[i].inputs {
+            if !std::mem::replace(&mut used[x.index()], true) {
+                open.push(x.index());
+            }
+        }
+    }
+}
+
+/// A start for every life so that lives that meet in time do not meet in memory, and the floats it takes.
+///
+/// Largest first, each at the lowest place that is free all its life.
+fn place(lives: &[Life]) -> (Vec<usize>, usize) {
+    let mut order: Vec<usize> = (0..lives.len()).filter(|&i| lives[i].floats > 0).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].floats), lives[i].from));
+    let mut starts = vec![0; lives.len()];
+    let mut floats = 0;
+    // Placed lives by start, so that the gaps between those that meet in time come in order.
+    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
+    for i in order {
+        let life = lives[i];
+        let size = life.floats.next_multiple_of(ALIGN);
+        let mut start = 0;
+        for &other in &placed {
+            let theirs = lives[other];
+            if theirs.to < life.from || life.to < theirs.from {
+                continue;
+            }
+            if starts[other] >= start + size {
+                break;
+            }
+            start = start.max(starts[other] + theirs.floats.next_multiple_of(ALIGN));
+        }
+        starts[i] = start;
+        floats = floats.max(start + size);
+        let at = placed.partition_point(|&other| starts[other] <= start);
+        placed.insert(at, i);
+    }
+    (starts, floats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_that_meet_do_not_share_memory() {
+        let life = |floats, from, to| Life { floats, from, to };
+        let lives = [life(100, 0, 3), life(50, 2, 5), life(100, 4, 6), life(10, 0, 6), life(0, 0, 9)];
+        let (starts, floats) = place(&lives);
+        for (i, a) in lives.iter().enumerate() {
+            for (j, b) in lives.iter().enumerate().filter(|&(j, _)| j != i) {
+                let in_time = a.from <= b.to && b.from <= a.to;
+                let in_memory = starts[i] < starts[j] + b.floats && starts[j] < starts[i] + a.floats;
+                assert!(!(in_time && in_memory) || a.floats * b.floats == 0, "{i} and {j}");
+            }
+        }
+        assert!(floats < 100 + 50 + 100 + 10, "the first and the third share memory");
+    }
+}

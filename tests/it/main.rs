@@ -1,0 +1,8 @@
+//! Tests that cross crates or run the `nas` binary: one test binary, so everything is linked once.
+
+mod errors;
+mod images;
+mod nas;
+mod study;
+mod tour;
+mod usage;

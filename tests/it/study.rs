@@ -1,0 +1,176 @@
+//! A study is the same for any number of threads, and after any death.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::images::Stripes;
+use crate::nas::nas;
+
+/// A quick search on small images, with what a test adds.
+const SEARCH: [&str; 11] =
+    ["search", "images", "--study", "study", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1", "--quiet"];
+
+/// The trial table without what the clock decides.
+fn table(folder: &Path) -> Vec<Value> {
+    let output = nas(folder).args(["trials", "study", "--json"]).assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let mut trials: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for trial in &mut trials {
+        trial.as_object_mut().unwrap().remove("seconds").unwrap();
+    }
+    trials
+}
+
+/// The table of an unbroken search of `trials` trials by `jobs` threads.
+fn unbroken(trials: u32, jobs: u32, agent: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    Stripes::default().write(folder.path());
+    nas(folder.path())
+        .args(SEARCH)
+        .args(["--agent", agent, "--trials", &trials.to_string(), "--jobs", &jobs.to_string()])
+        .assert()
+        .success();
+    table(folder.path())
+}
+
+#[test]
+fn threads_do_not_matter() {
+    let one = unbroken(14, 1, "reinforce");
+    assert_eq!(one.len(), 14);
+    assert!(one.iter().all(|trial| trial["state"] == "complete"), "{one:#?}");
+    assert!(one.iter().any(|trial| trial["origin"]["by"] == "policy"), "the policy chose nothing: {one:#?}");
+    assert_eq!(one, unbroken(14, 2, "reinforce"));
+    assert_eq!(one, unbroken(14, 3, "reinforce"));
+}
+
+#[test]
+fn other_seeds_are_other_studies() {
+    let folder = tempfile::tempdir().unwrap();
+    Stripes::default().write(folder.path());
+    nas(folder.path()).args(SEARCH).args(["--trials", "4", "--seed", "1"]).assert().success();
+    assert_ne!(table(folder.path()), unbroken(4, 1, "reinforce"));
+}
+
+/// Starts a search in the background and ends it by `signal` after `wait`; whether it was still running.
+fn ended_by(signal: &str, folder: &Path, arguments: &[&str], wait: Duration) -> bool {
+    let command = nas(folder);
+    let mut child = std::process::Command::new(command.get_program())
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(wait);
+    let running = child.try_wait().unwrap().is_none();
+    if running {
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+    child.wait().unwrap();
+    running
+}
+
+#[test]
+#[cfg(unix)]
+fn a_killed_study_resumes_to_the_same_table() {
+    let expected = unbroken(24, 2, "reinforce");
+    let trials = ["--trials", "24", "--jobs", "2"];
+    let arguments: Vec<&str> = SEARCH.iter().chain(&trials).copied().collect();
+    let mut killed = 0;
+    for wait in [30, 90, 170, 260, 400] {
+        let folder = tempfile::tempdir().unwrap();
+        Stripes::default().write(folder.path());
+        killed += u32::from(ended_by("-KILL", folder.path(), &arguments, Duration::from_millis(wait)));
+        if !folder.path().join("study/study.db").exists() {
+            continue;
+        }
+        // And once more, while it resumes.
+        ended_by("-KILL", folder.path(), &["resume", "study", "--quiet"], Duration::from_millis(60));
+        let resumed = nas(folder.path()).args(["resume", "study", "--quiet", "--jobs", "3"]).output().unwrap();
+        if !resumed.status.success() {
+            // Killed before the study was stored: there is nothing yet, and that is said.
+            let text = String::from_utf8(resumed.stderr).unwrap();
+            assert!(text.contains("study"), "{text}");
+            assert_eq!(resumed.status.code(), Some(4), "{text}");
+            continue;
+        }
+        assert_eq!(table(folder.path()), expected, "killed after {wait} ms");
+    }
+    assert!(killed > 0, "every search was over before it could be killed");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_saves_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    Stripes { train: 600, ..Stripes::default() }.write(folder.path());
+    let command = nas(folder.path());
+    let child = std::process::Command::new(command.get_program())
+        .args(["search", "images", "--study", "study", "--trials", "500", "--final-epochs", "1"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("nas resume study"), "{text}");
+    let before = table(folder.path());
+    assert!(before.iter().any(|trial| trial["state"] == "complete"), "nothing was finished in time");
+    let wanted = (before.len() + 2).to_string();
+    nas(folder.path()).args(["resume", "study", "--quiet", "--trials", &wanted]).assert().success();
+    let after = table(folder.path());
+    for (old, new) in before.iter().zip(&after) {
+        assert_eq!(old["architecture"], new["architecture"]);
+        if old["state"] == "complete" {
+            assert_eq!(old, new);
+        }
+    }
+    assert_eq!(after.len(), before.len() + 2);
+}
+
+#[test]
+fn an_extended_study_equals_a_longer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    Stripes::default().write(folder.path());
+    nas(folder.path()).args(SEARCH).args(["--trials", "7"]).assert().success();
+    let output = nas(folder.path()).args(["resume", "study", "--trials", "13"]).assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("resumed at trial 7"), "{text}");
+    assert_eq!(table(folder.path()), unbroken(13, 2, "reinforce"));
+}
+
+#[test]
+fn controls_run_too() {
+    for agent in ["random", "evolution", "reinforce-critic", "reinforce-lstm"] {
+        let trials = unbroken(12, 2, agent);
+        assert_eq!(trials.len(), 12, "{agent}");
+        assert_eq!(trials, unbroken(12, 1, agent), "{agent}");
+    }
+}
+
+#[test]
+fn a_network_that_does_not_fit_is_a_failed_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    Stripes::default().write(folder.path());
+    // Enough for small networks of the space only.
+    nas(folder.path()).args(SEARCH).args(["--trials", "12", "--max-memory", "3M"]).assert().success();
+    let trials = table(folder.path());
+    let failed: Vec<&Value> = trials.iter().filter(|t| t["failure"]["reason"] == "out_of_memory").collect();
+    assert!(!failed.is_empty() && failed.len() < trials.len(), "{} of {} failed", failed.len(), trials.len());
+    for trial in failed {
+        assert!(trial["failure"]["needed"].as_u64() > trial["failure"]["limit"].as_u64());
+    }
+    // All of them too large: the search ends with a plain error.
+    let args = ["search", "images", "--study", "none", "--trials", "3", "--max-memory", "1K", "--quiet"];
+    let output = nas(folder.path()).args(args).assert().code(1);
+    let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
+    assert!(text.contains("no trial succeeded"), "{text}");
+}

@@ -1,0 +1,1 @@
+//! Empty: the tests that cross crates or run the binary are in `it/`.

@@ -1,0 +1,54 @@
+//! The repository's own tasks: `cargo xtask ci`, `tidy`, `readme` and `bench`.
+
+mod bench;
+mod ci;
+mod readme;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xshell::Shell;
+
+/// Tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that must pass before a change is merged, in order; stops at the first failure.
+    Ci,
+    /// The rules that no compiler checks: layers, files, words, links.
+    Tidy,
+    /// Runs the README's commands in a copy of the tracked files, as a new user would in a fresh clone.
+    Readme,
+    /// Runs the benchmarks, stores what they measured and compares with an earlier run.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let sh = Shell::new()?;
+    let root = workspace::root(&sh)?;
+    sh.change_dir(&root);
+    match &args.task {
+        Task::Ci => ci::run(&sh),
+        Task::Tidy => tidy::run(&sh, &root),
+        Task::Readme => readme::run(&sh, &root),
+        Task::Bench(args) => bench::run(&sh, &root, args),
+    }
+}
