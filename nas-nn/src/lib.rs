@@ -3,6 +3,8 @@
 pub mod error;
 pub mod graph;
 mod init;
+pub(crate) mod kernel;
+pub mod layer;
 pub mod op;
 pub mod optim;
 mod params;

@@ -272,3 +272,46 @@ impl std::fmt::Debug for Graph {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_name_parameters() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4]);
+        let y = x.scope("head", |x| x.linear(3)).scope("head", |x| x.linear(2));
+        y.linear(1);
+        let paths: Vec<String> = graph.parameters().into_iter().map(|p| p.path).collect();
+        let expected = ["head.linear.weight", "head.linear.bias", "head_2.linear.weight", "head_2.linear.bias"];
+        assert_eq!(paths[..4], expected);
+        assert_eq!(paths[4..], ["linear.weight", "linear.bias"]);
+    }
+
+    #[test]
+    fn shared_scopes_share_parameters() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4]);
+        x.shared("cell", |x| x.linear(4).linear(4)).shared("cell", |x| x.linear(4).linear(4));
+        let paths: Vec<String> = graph.parameters().into_iter().map(|p| p.path).collect();
+        let expected = ["cell.linear.weight", "cell.linear.bias", "cell.linear_2.weight", "cell.linear_2.bias"];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn the_first_mistake_is_kept() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4]);
+        x.scope("stem", |x| x.conv2d(8, 3)).linear(2).relu();
+        let message = graph.check().unwrap_err().to_string();
+        assert_eq!(message, "stem.conv2d: needs an image [channels, height, width], got [N, 4]");
+    }
+
+    #[test]
+    fn absurd_sizes_do_not_overflow() {
+        let graph = Graph::new();
+        graph.input("x", &[usize::MAX, 2]);
+        assert!(graph.check().is_err());
+    }
+}

@@ -81,6 +81,15 @@ impl<'g> Var<'g> {
         Var { scope: self.scope, ..inside }
     }
 
+    /// How many classes its numbers count, if it is an input of class numbers.
+    pub(crate) fn classes(self) -> Option<usize> {
+        let node = self.node?;
+        self.graph.with_nodes(|nodes| match nodes[node.index()].kind {
+            super::Kind::Input { classes, .. } => classes,
+            _ => None,
+        })
+    }
+
     /// The same value, naming parameters where `other` does.
     #[must_use]
     pub fn at(self, other: Var<'g>) -> Var<'g> {

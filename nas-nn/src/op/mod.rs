@@ -3,16 +3,32 @@
 //! An op says *what* it computes. Where buffers live, what is kept for the backward pass, which gradients are wanted and
 //! how they add up is decided once, by the [program](crate::Program).
 
+mod activation;
 mod add;
+mod batch_norm;
 mod broadcast;
+mod concat;
+mod conv2d;
 mod copy;
+mod cross_entropy;
+mod dropout;
+mod embedding;
+mod exp;
+mod gather;
+mod linear;
+mod lstm_cell;
+mod mse;
 mod mul;
+mod pool2d;
 mod reshape;
+mod softmax;
 mod sum;
 
 use smallvec::SmallVec;
 
 use crate::graph::Shape;
+
+pub use conv2d::Conv2d;
 
 /// Whether a program trains or only evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! Optimizers, schedules and clipping.
 
+mod adam;
+mod clip;
+mod schedule;
 mod sgd;
 
+pub use adam::Adam;
+pub use clip::clip_norm;
+pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 /// Changes parameters by their gradients.

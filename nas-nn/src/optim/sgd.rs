@@ -1,6 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
 use super::Optimizer;
+use crate::kernel;
 
 /// Stochastic gradient descent with (Nesterov) momentum and weight decay.
 ///
@@ -28,16 +29,33 @@ impl Sgd {
 impl Optimizer for Sgd {
     fn step(&mut self, values: &mut [f32], grads: &[f32]) {
         self.velocity.resize(values.len(), 0.0);
-        let (momentum, ahead) = (self.momentum, if self.nesterov { self.momentum } else { 1.0 });
-        for ((p, g), v) in values.iter_mut().zip(grads).zip(&mut self.velocity) {
-            let g_ = *g + self.weight_decay * *p;
-            *v = momentum * *v + g_;
-            let step = if self.nesterov { g_ + ahead * *v } else { *v };
-            *p -= self.learning_rate * step;
-        }
+        let Sgd { learning_rate: lr, momentum, nesterov, weight_decay, .. } = *self;
+        kernel::sgd(kernel::Sgd { lr, momentum, weight_decay, nesterov }, values, grads, &mut self.velocity);
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
         self.learning_rate = learning_rate;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+
+    use super::*;
+
+    #[test]
+    fn two_steps_by_hand() {
+        let mut p = [1.0];
+        let mut sgd = Sgd { weight_decay: 0.1, ..Sgd::new(0.5) };
+        sgd.step(&mut p, &[0.2]);
+        // g = 0.3, v = 0.3, p = 1 − 0.5 (0.3 + 0.27).
+        assert_abs_diff_eq!(p[0], 0.715, epsilon = 1e-6);
+        sgd.step(&mut p, &[-0.1]);
+        // g = −0.0285, v = 0.2415, p = 0.715 − 0.5 (−0.0285 + 0.21735).
+        assert_abs_diff_eq!(p[0], 0.620_575, epsilon = 1e-6);
+        let mut plain = Sgd { nesterov: false, ..Sgd::new(1.0) };
+        plain.step(&mut p, &[0.1]);
+        assert_abs_diff_eq!(p[0], 0.520_575, epsilon = 1e-6);
     }
 }

@@ -1,18 +1,18 @@
 //! 2-D convolution of [batch, channels, height, width] tensors: forward, input gradient, weight gradient.
 //!
-//! All three passes are direct: one image at a time is packed with a border of zeros (`lattice`), so that it stays in the
-//! cache, and vectors run over its pixels (`tile`, `weight`). That serves any number of channels, kernel, stride, padding,
-//! dilation and groups by one table of taps.
+//! Products of 1×1 kernels are matrix products (`pointwise`). All else is direct (`direct`): images are packed with a border
+//! of zeros (`lattice`, `pack`), few enough at a time to stay in the cache, and vectors run over the pixels of one or, when
+//! it is small, over the same pixel of several (`tile`, `weight`). One table of taps serves any number of channels,
+//! kernel, stride, padding, dilation and groups.
 
+mod direct;
 mod lattice;
+mod pack;
+mod pointwise;
+mod scratch;
 mod tile;
 mod vector;
 mod weight;
-
-use lattice::{Axis, Class, Lattice, Span, max_spans, pack, write_spans};
-use tile::{MAX_BLOCK, Tiles, blocks};
-use vector::{lanes, spread, sums};
-use weight::Weights;
 
 /// The geometry of a 2-D convolution; its weights are [filters, channels / groups, kernel height, kernel width].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,28 +98,8 @@ impl Conv2d {
 
 /// Elements of scratch that each of the three passes may use.
 pub fn conv2d_scratch(geo: &Conv2d) -> usize {
-    if geo.input_len() == 0 || geo.output_len() == 0 {
-        return 0;
-    }
-    let axes = Axis::of(geo);
-    let [oh, ow] = geo.output();
-    let input = Lattice::of_input(axes);
-    let forward = geo.depth() + 3 * max_spans(oh, ow) + geo.weight_len() + input.image(geo.channels);
-    let weight = geo.depth() + group_images(geo, axes) * weight_image(geo, axes);
-    let (output, _) = Lattice::of_output(axes);
-    let (mut spans, mut plane) = (0, 0);
-    for [y, x] in classes(axes) {
-        spans += max_spans(y.count, x.count);
-        plane = plane.max(y.count * x.count);
-    }
-    let taps = geo.filters / geo.groups * geo.kernel[0] * geo.kernel[1];
-    let tables = geo.stride[0] * geo.stride[1] + taps + 3 * spans;
-    let backward = tables + geo.weight_len() + output.image(geo.filters) + MAX_BLOCK * plane;
-    forward.max(weight).max(backward) + 2 * ALIGNMENT
+    if geo.input_len() == 0 || geo.output_len() == 0 || pointwise::serves(geo) { 0 } else { direct::scratch(geo) }
 }
-
-/// Packed images start on a cache line.
-const ALIGNMENT: usize = 16;
 
 /// `y = x ⋆ w`. What `scratch` holds before does not matter.
 ///
@@ -128,48 +108,15 @@ const ALIGNMENT: usize = 16;
 pub fn conv2d_forward(geo: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32], scratch: &mut [f32]) {
     geo.check(x.len(), w.len(), y.len(), scratch.len());
     if x.is_empty() || y.is_empty() {
-        return y.fill(0.0);
-    }
-    let (axes, depth, [oh, ow]) = (Axis::of(geo), geo.depth(), geo.output());
-    let lattice = Lattice::of_input(axes);
-    let mut scratch = Scratch(scratch);
-    let image = scratch.image(lattice.image(geo.channels));
-    let taps = scratch.indices(depth);
-    write_input_taps(geo, axes, &lattice, taps);
-    let spans = scratch.spans(max_spans(oh, ow));
-    let spans = write_spans(spans, oh, ow, lattice.pitch, lanes());
-    let weights = scratch.floats(w.len());
-    let per_group = geo.filters / geo.groups;
-    for g in 0..geo.groups {
-        for (f, size) in blocks(per_group, sums()) {
-            let first = (g * per_group + f) * depth;
-            for (k, block) in weights[first..first + size * depth].chunks_exact_mut(size).enumerate() {
-                for (j, weight) in block.iter_mut().enumerate() {
-                    *weight = w[first + j * depth + k];
-                }
-            }
-        }
-    }
-    let plane = oh * ow;
-    let images = x.chunks_exact(geo.channels * geo.height * geo.width);
-    for (x, y) in images.zip(y.chunks_exact_mut(geo.filters * plane)) {
-        pack(x, [geo.height, geo.width], image, &lattice, Some(axes), [0, 0]);
-        for g in 0..geo.groups {
-            let x = &image[g * (geo.channels / geo.groups) * lattice.channel()..];
-            for (f, size) in blocks(per_group, sums()) {
-                let f = g * per_group + f;
-                let w = &weights[f * depth..(f + size) * depth];
-                let y = &mut y[f * plane..(f + size) * plane];
-                Tiles { x, taps, w, spans, y, plane, add: false }.run(size);
-            }
-        }
+        y.fill(0.0);
+    } else if pointwise::serves(geo) {
+        pointwise::forward(geo, x, w, y);
+    } else {
+        direct::forward(geo, x, w, y, scratch);
     }
 }
 
 /// `dx` = the gradient with respect to `x`, added to what is there with `accumulate`.
-///
-/// Input element i uses the outputs (i + before − t · dilation) / stride of the taps t where that is whole: for a stride
-/// s the input falls into classes an axis, each of which is a convolution of stride 1 with its own taps.
 ///
 /// # Panics
 /// As [`conv2d_forward`].
@@ -182,54 +129,14 @@ pub fn conv2d_backward_input(
     scratch: &mut [f32],
 ) {
     geo.check(dx.len(), w.len(), dy.len(), scratch.len());
-    let axes = Axis::of(geo);
-    let every_residue_has_taps = axes.iter().all(|axis| axis.residues().count() == axis.stride);
-    if dy.is_empty() || dx.is_empty() || !every_residue_has_taps {
+    if dx.is_empty() || dy.is_empty() {
         if !accumulate {
             dx.fill(0.0);
         }
-        if dy.is_empty() || dx.is_empty() {
-            return;
-        }
-    }
-    let (lattice, origin) = Lattice::of_output(axes);
-    let (filters, channels) = (geo.filters / geo.groups, geo.channels / geo.groups);
-    let mut scratch = Scratch(scratch);
-    let image = scratch.image(lattice.image(geo.filters));
-    let plans = scratch.indices(geo.stride[0] * geo.stride[1]);
-    let taps = scratch.indices(filters * geo.kernel[0] * geo.kernel[1]);
-    let spans = scratch.spans(classes(axes).map(|[y, x]| max_spans(y.count, x.count)).sum());
-    let weights = scratch.floats(w.len());
-    let staging = scratch.0;
-    write_class_tables(geo, axes, &lattice, origin, w, plans, taps, spans, weights);
-    let (plans, taps, spans, weights) = (&*plans, &*taps, &*spans, &*weights);
-    let plane = geo.height * geo.width;
-    let [oh, ow] = geo.output();
-    let direct = geo.stride == [1, 1];
-    let images = dy.chunks_exact(geo.filters * oh * ow);
-    for (dy, dx) in images.zip(dx.chunks_exact_mut(geo.channels * plane)) {
-        pack(dy, [oh, ow], image, &lattice, None, origin);
-        let (mut taps, mut spans, mut weights) = (taps, spans, weights);
-        for ([cy, cx], &count) in classes(axes).zip(plans) {
-            let depth = filters * axes[0].taps(cy).count() * axes[1].taps(cx).count();
-            let (tap_table, span_table) = (&taps[..depth], &spans[..count as usize]);
-            let class_plane = cy.count * cx.count;
-            for g in 0..geo.groups {
-                let x = &image[g * filters * lattice.plane..];
-                for (c, size) in blocks(channels, sums()) {
-                    let (block, rest) = weights.split_at(size * depth);
-                    weights = rest;
-                    let dx = &mut dx[(g * channels + c) * plane..][..size * plane];
-                    let (y, add) = if direct { (&mut *dx, accumulate) } else { (&mut *staging, false) };
-                    let y = &mut y[..size * class_plane];
-                    Tiles { x, taps: tap_table, w: block, spans: span_table, y, plane: class_plane, add }.run(size);
-                    if !direct {
-                        unstage(geo, [cy, cx], staging, dx, accumulate);
-                    }
-                }
-            }
-            (taps, spans) = (&taps[depth..], &spans[count as usize..]);
-        }
+    } else if pointwise::serves(geo) {
+        pointwise::backward_input(geo, w, dy, dx, accumulate);
+    } else {
+        direct::backward_input(geo, w, dy, dx, accumulate, scratch);
     }
 }
 
@@ -250,164 +157,10 @@ pub fn conv2d_backward_weight(
         if !accumulate {
             dw.fill(0.0);
         }
-        return;
-    }
-    let (axes, depth, [oh, ow]) = (Axis::of(geo), geo.depth(), geo.output());
-    let lattice = Lattice::of_input(axes);
-    let gradient = Lattice::of_gradient(&lattice, axes);
-    let (x_image, dy_image) = (lattice.image(geo.channels), geo.filters * gradient.plane);
-    let together = group_images(geo, axes);
-    let mut scratch = Scratch(scratch);
-    let packed_x = scratch.image(together * x_image);
-    let packed_dy = scratch.image(together * dy_image);
-    let taps = scratch.indices(depth);
-    write_input_taps(geo, axes, &lattice, taps);
-    let (filters, channels) = (geo.filters / geo.groups, geo.channels / geo.groups);
-    let input_image = geo.channels * geo.height * geo.width;
-    let output_image = geo.filters * oh * ow;
-    let mut first = !accumulate;
-    for (x, dy) in x.chunks(together * input_image).zip(dy.chunks(together * output_image)) {
-        for (x, packed) in x.chunks_exact(input_image).zip(packed_x.chunks_exact_mut(x_image)) {
-            pack(x, [geo.height, geo.width], packed, &lattice, Some(axes), [0, 0]);
-        }
-        for (dy, packed) in dy.chunks_exact(output_image).zip(packed_dy.chunks_exact_mut(dy_image)) {
-            pack(dy, [oh, ow], packed, &gradient, None, [0, 0]);
-        }
-        for (g, dw) in dw.chunks_exact_mut(filters * depth).enumerate() {
-            Weights {
-                x: &packed_x[g * channels * lattice.channel()..],
-                x_image,
-                taps,
-                dy: &packed_dy[g * filters * gradient.plane..],
-                dy_image,
-                dy_plane: gradient.plane,
-                images: dy.len() / output_image,
-                filters,
-                dw,
-                first,
-            }
-            .run();
-        }
-        first = false;
-    }
-}
-
-/// How many packed images the weight gradient sums over at once: as many as leave half of a second-level cache free.
-fn group_images(geo: &Conv2d, axes: [Axis; 2]) -> usize {
-    const CACHE: usize = 32 * 1024;
-    (CACHE / weight_image(geo, axes)).clamp(1, geo.batch)
-}
-
-/// Packed elements of an image and its output gradient.
-fn weight_image(geo: &Conv2d, axes: [Axis; 2]) -> usize {
-    let lattice = Lattice::of_input(axes);
-    lattice.image(geo.channels) + geo.filters * Lattice::of_gradient(&lattice, axes).plane
-}
-
-/// The classes of input elements that some output uses: down and across.
-fn classes([y, x]: [Axis; 2]) -> impl Iterator<Item = [Class; 2]> {
-    let used = |axis: Axis| axis.residues().map(move |r| axis.class(r)).filter(|class| class.count > 0);
-    used(y).flat_map(move |cy| used(x).map(move |cx| [cy, cx]))
-}
-
-/// Where the taps of one group's window lie, relative to the output's position, in the order of the weights.
-fn write_input_taps(geo: &Conv2d, [y, x]: [Axis; 2], lattice: &Lattice, taps: &mut [u32]) {
-    let (of_channel, per_channel) = (lattice.channel(), geo.kernel[0] * geo.kernel[1]);
-    for (c, taps) in taps.chunks_exact_mut(per_channel).enumerate() {
-        for (t, tap) in taps.iter_mut().enumerate() {
-            let (ky, kx) = (t / geo.kernel[1], t % geo.kernel[1]);
-            let phase = y.phase(y.residue(ky)) * lattice.phases[1] + x.phase(x.residue(kx));
-            let at = phase * lattice.plane + y.shift(ky) * lattice.pitch + x.shift(kx);
-            *tap = (c * of_channel + at) as u32;
-        }
-    }
-}
-
-/// The tables of the input gradient, one class after another: number of spans, taps, spans, weights
-/// [groups][blocks of channels][filters · taps][block].
-#[allow(clippy::too_many_arguments)]
-fn write_class_tables(
-    geo: &Conv2d,
-    axes: [Axis; 2],
-    lattice: &Lattice,
-    origin: [isize; 2],
-    w: &[f32],
-    counts: &mut [u32],
-    taps: &mut [u32],
-    mut spans: &mut [Span],
-    weights: &mut [f32],
-) {
-    let (filters, channels) = (geo.filters / geo.groups, geo.channels / geo.groups);
-    let per_channel = geo.kernel[0] * geo.kernel[1];
-    let (mut next_tap, mut next_weight) = (taps.iter_mut(), weights.iter_mut());
-    for ([cy, cx], count) in classes(axes).zip(counts) {
-        let window = || axes[0].taps(cy).flat_map(|ky| axes[1].taps(cx).map(move |kx| (ky, kx)));
-        for f in 0..filters {
-            for ((ky, kx), tap) in window().zip(&mut next_tap) {
-                let row = cy.first as isize - axes[0].shift(ky) as isize - origin[0];
-                let column = cx.first as isize - axes[1].shift(kx) as isize - origin[1];
-                *tap = (f * lattice.plane) as u32 + (row * lattice.pitch as isize + column) as u32;
-            }
-        }
-        let n = write_spans(spans, cy.count, cx.count, lattice.pitch, lanes()).len();
-        *count = n as u32;
-        spans = &mut spans[n..];
-        for g in 0..geo.groups {
-            for (c, size) in blocks(channels, sums()) {
-                for f in 0..filters {
-                    for (ky, kx) in window() {
-                        for (c, weight) in (c..c + size).zip(&mut next_weight) {
-                            let kernel = (g * filters + f) * channels + c;
-                            *weight = w[kernel * per_channel + ky * geo.kernel[1] + kx];
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Moves the gradients of one class from their dense planes to their places in `dx`.
-fn unstage(geo: &Conv2d, [cy, cx]: [Class; 2], staging: &[f32], dx: &mut [f32], add: bool) {
-    let place =
-        |class: Class, axis: usize, i: usize| geo.stride[axis] * (class.first + i) + class.residue - geo.padding[axis];
-    let rows = cy.count;
-    for (i, row) in staging.chunks_exact(cx.count).take(dx.len() / (geo.height * geo.width) * rows).enumerate() {
-        let y = i / rows * geo.height + place(cy, 0, i % rows);
-        spread(row, &mut dx[y * geo.width + place(cx, 1, 0)..], geo.stride[1], add);
-    }
-}
-
-/// Scratch memory, given out from the front.
-struct Scratch<'a>(&'a mut [f32]);
-
-impl<'a> Scratch<'a> {
-    fn floats(&mut self, n: usize) -> &'a mut [f32] {
-        let (taken, rest) = std::mem::take(&mut self.0).split_at_mut(n);
-        self.0 = rest;
-        taken
-    }
-
-    /// Zeros that start on a cache line.
-    fn image(&mut self, n: usize) -> &'a mut [f32] {
-        let skip = self.0.as_ptr().align_offset(4 * ALIGNMENT).min(ALIGNMENT);
-        self.floats(skip);
-        let image = self.floats(n);
-        image.fill(0.0);
-        image
-    }
-
-    fn indices(&mut self, n: usize) -> &'a mut [u32] {
-        let floats = self.floats(n);
-        // SAFETY: u32 and f32 have the same size and alignment, and every bit pattern is a value of both.
-        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), n) }
-    }
-
-    fn spans(&mut self, n: usize) -> &'a mut [Span] {
-        const { assert!(size_of::<Span>() == 12 && align_of::<Span>() == 4) }
-        let floats = self.floats(3 * n);
-        // SAFETY: a span is three u32, see above.
-        unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), n) }
+    } else if pointwise::serves(geo) {
+        pointwise::backward_weight(geo, x, dy, dw, accumulate);
+    } else {
+        direct::backward_weight(geo, x, dy, dw, accumulate, scratch);
     }
 }
 
@@ -486,7 +239,12 @@ mod tests {
     #[test]
     fn many_images() {
         check(&square(40, [8, 8], 16, 3, 1));
-        check(&square(33, [16, 10], 7, 3, 2));
+        for stride in [1, 2, 3] {
+            check(&square(33, [16, 10], 7, 3, stride));
+            check(&square(16, [32, 32], 4, 3, stride));
+            check(&square(16, [9, 9], 7, 1, stride));
+            check(&Conv2d { groups: 2, ..square(17, [32, 32], 7, 5, stride) });
+        }
     }
 
     #[test]
@@ -498,7 +256,7 @@ mod tests {
     fn geometries() -> impl Strategy<Value = Conv2d> {
         // Size, kernel, stride, padding before and after, dilation.
         let axis = || (1usize..22, 1usize..5, 1usize..4, 0usize..5, 0usize..5, 1usize..4);
-        (1usize..4, 1usize..4, 1usize..5, 1usize..12, axis(), axis()).prop_map(
+        (prop_oneof![1usize..4, 14usize..18], 1usize..4, 1usize..5, 1usize..12, axis(), axis()).prop_map(
             |(batch, groups, channels, filters, y, x)| Conv2d {
                 batch,
                 channels: groups * channels,

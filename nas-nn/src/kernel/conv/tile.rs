@@ -82,13 +82,13 @@ impl<const F: usize> Job for Block<'_, F> {
         let mut spans = self.0.spans;
         // SAFETY: passed on to the caller; each tile takes the next spans.
         unsafe {
-            if F == 1 {
+            if F * 12 <= V::TILE {
                 spans = self.tiles::<V, 12>(spans);
             }
-            if F <= 4 && F * 6 <= V::SUMS {
+            if F * 6 <= V::TILE {
                 spans = self.tiles::<V, 6>(spans);
             }
-            if F * 3 <= V::SUMS {
+            if F * 3 <= V::TILE {
                 // 3 + 1 would leave a tile too small to hide the latency of its sums: 2 + 2.
                 while spans.len() >= 3 && spans.len() != 4 {
                     self.tile::<V, 3>(&spans[..3]);

@@ -8,6 +8,8 @@ pub(super) trait Vector: Copy {
     const LANES: usize;
     /// How many sums a loop may keep in registers beside its operands.
     const SUMS: usize;
+    /// The same for the sums of a [`Tiles`](super::tile::Tiles) tile: with 12 of 16 registers the compiler spills.
+    const TILE: usize;
     /// All lanes `v`.
     unsafe fn splat(v: f32) -> Self;
     /// The lanes at `p`, which need not be aligned.
@@ -128,28 +130,35 @@ pub(super) unsafe fn launch(job: &impl Job) {
     }
 }
 
-/// `to[i · stride] = from[i]`, or `+=` with `add`.
-pub(super) fn spread(from: &[f32], to: &mut [f32], stride: usize, add: bool) {
-    struct Spread<'a>(&'a [f32], *mut f32, usize, bool);
+/// `to[j · strides[0] + i · strides[1]] = from[j, i]` for a dense matrix `from`, or `+=` with `add`.
+pub(super) fn spread(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32], strides: [usize; 2], add: bool) {
+    struct Spread<'a>(&'a [f32], usize, *mut f32, [usize; 2], bool);
     impl Job for Spread<'_> {
         #[inline(always)]
         unsafe fn run<V: Vector>(&self) {
-            // SAFETY: passed on to the caller.
-            unsafe { V::spread(self.0.as_ptr(), self.1, self.2, self.0.len(), self.3) }
+            let Spread(from, columns, to, strides, add) = *self;
+            for (j, row) in from.chunks_exact(columns).enumerate() {
+                // SAFETY: passed on to the caller.
+                unsafe { V::spread(row.as_ptr(), to.add(j * strides[0]), strides[1], columns, add) }
+            }
         }
     }
-    assert!(from.is_empty() || (from.len() - 1) * stride < to.len(), "elements spread beyond their row");
+    assert!(rows > 0 && columns > 0 && from.len() == rows * columns, "not a matrix of {rows} x {columns}");
+    assert!((rows - 1) * strides[0] + (columns - 1) * strides[1] < to.len(), "elements spread beyond their plane");
     // SAFETY: the last element lies inside `to`.
-    unsafe { launch(&Spread(from, to.as_mut_ptr(), stride, add)) }
+    unsafe { launch(&Spread(from, columns, to.as_mut_ptr(), strides, add)) }
 }
 
 /// Four lanes, which every 128-bit unit holds; without fused multiply-add, which would be a library call on plain x86-64.
+#[cfg(not(target_arch = "x86_64"))]
 #[derive(Clone, Copy)]
 struct Portable([f32; 4]);
 
+#[cfg(not(target_arch = "x86_64"))]
 impl Vector for Portable {
     const LANES: usize = 4;
     const SUMS: usize = 12;
+    const TILE: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
@@ -164,11 +173,7 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-        let mut r = c.0;
-        for l in 0..4 {
-            r[l] += self.0[l] * b.0[l];
-        }
-        Portable(r)
+        Portable(std::array::from_fn(|l| c.0[l] + self.0[l] * b.0[l]))
     }
 
     #[inline(always)]
@@ -182,6 +187,9 @@ impl Vector for Portable {
         unsafe { store_each(&self.0, mask, p, add) }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+use x86::Xmm as Portable;
 
 /// `store_lanes` where the instruction set has no compression.
 #[inline(always)]
@@ -277,6 +285,53 @@ mod x86 {
         }
     }
 
+    /// Four lanes of SSE2, which x86-64 always has; the compiler does not find these instructions for arrays.
+    #[derive(Clone, Copy)]
+    pub(super) struct Xmm(__m128);
+
+    // SAFETY of every block: the trait's contract; SSE2 is part of the target and pointers are valid.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Vector for Xmm {
+        const LANES: usize = 4;
+        const SUMS: usize = 12;
+        const TILE: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(v: f32) -> Self {
+            Xmm(_mm_set1_ps(v))
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { Xmm(_mm_loadu_ps(p)) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+            Xmm(_mm_add_ps(_mm_mul_ps(self.0, b.0), c.0))
+        }
+
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            let x = _mm_add_ps(self.0, _mm_movehl_ps(self.0, self.0));
+            _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+        }
+
+        #[inline(always)]
+        unsafe fn store_lanes(self, mask: u32, p: *mut f32, add: bool) {
+            unsafe {
+                if mask == 0xF {
+                    let v = if add { _mm_add_ps(_mm_loadu_ps(p), self.0) } else { self.0 };
+                    _mm_storeu_ps(p, v);
+                } else {
+                    let mut lanes = [0.0; 4];
+                    _mm_storeu_ps(lanes.as_mut_ptr(), self.0);
+                    store_each(&lanes, mask, p, add);
+                }
+            }
+        }
+    }
+
     #[derive(Clone, Copy)]
     struct Ymm(__m256);
 
@@ -285,6 +340,7 @@ mod x86 {
     impl Vector for Ymm {
         const LANES: usize = 8;
         const SUMS: usize = 12;
+        const TILE: usize = 8;
 
         #[inline(always)]
         unsafe fn splat(v: f32) -> Self {
@@ -390,6 +446,7 @@ mod x86 {
     impl Vector for Zmm {
         const LANES: usize = 16;
         const SUMS: usize = 24;
+        const TILE: usize = 24;
 
         #[inline(always)]
         unsafe fn splat(v: f32) -> Self {

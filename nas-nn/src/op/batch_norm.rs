@@ -1,0 +1,158 @@
+//! Batch normalisation (Ioffe & Szegedy, 2015) over the first axis of an example: channels.
+
+use super::{Backward, Forward, Keeps, Mode, Op, Space, Update};
+use crate::graph::{Shape, Var};
+use crate::init::Init;
+use crate::kernel::{self, Accumulate, Channels};
+
+/// Added to the variance.
+const EPSILON: f32 = 1e-5;
+/// The weight of a batch in the running statistics.
+const MOMENTUM: f32 = 0.1;
+
+/// Inputs: x [channels, ..], scale and shift [channels]. States: running mean and variance.
+#[derive(Debug)]
+struct BatchNorm;
+
+fn channels(x: &Shape, batch: usize) -> Channels {
+    let channels = x.dims()[0];
+    Channels { batch: x.copies(batch), channels, inner: x.len() / channels }
+}
+
+impl Op for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        if x[0].rank() == 0 || x[0].is_empty() || !x[0].is_batched() {
+            return Err(format!("needs channels of every example, got {}", x[0]));
+        }
+        Ok(x[0].clone())
+    }
+
+    fn madds(&self, _: &[&Shape], y: &Shape) -> u64 {
+        y.len() as u64
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::inputs(&[0, 1])
+    }
+
+    /// Mean, then variance, of every channel of the batch.
+    fn saved(&self, x: &[&Shape], _: &Shape) -> Space {
+        Space::once(2 * x[0].dims()[0])
+    }
+
+    fn scratch(&self, x: &[&Shape], _: &Shape, _: usize) -> usize {
+        2 * x[0].dims()[0]
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let shape = channels(&at.shapes[0], at.batch);
+        let [x, gamma, beta] = [0, 1, 2].map(|i| at.inputs[i]);
+        if at.mode == Mode::Train {
+            let (mean, variance) = at.saved.split_at_mut(shape.channels);
+            kernel::batch_norm_forward(&shape, EPSILON, x, gamma, beta, mean, variance, at.output);
+            return;
+        }
+        let (scale, shift) = at.scratch.split_at_mut(shape.channels);
+        for c in 0..shape.channels {
+            scale[c] = gamma[c] / (at.states[1][c] + EPSILON).sqrt();
+            shift[c] = beta[c] - at.states[0][c] * scale[c];
+        }
+        kernel::channel_affine(&shape, x, scale, shift, at.output);
+    }
+
+    /// With x̂ = (x − mean) r and N values a channel: dβ = Σ dy, dγ = Σ dy x̂, dx = γ r (dy − dβ / N − x̂ dγ / N).
+    fn backward(&self, mut at: Backward<'_>) {
+        let shape = channels(&at.shapes[0], at.batch);
+        let (mean, variance) = at.saved.split_at(shape.channels);
+        let (spare_scale, spare_shift) = std::mem::take(&mut at.scratch).split_at_mut(shape.channels);
+        let dx = at.grad_input(0).map(super::Grad::parts);
+        let input = dx.as_ref().is_some_and(|(_, add)| *add);
+        let (dgamma, parameters) = at.grad_input(1).map_or((spare_scale, false), super::Grad::parts);
+        // Scale and shift enter the same ops, so both are fresh or neither is.
+        let (dbeta, _) = at.grad_input(2).map_or((spare_shift, false), super::Grad::parts);
+        let accumulate = Accumulate { input, parameters };
+        let (x, gamma) = (at.input(0), at.input(1));
+        let dx = dx.map(|(dx, _)| dx);
+        kernel::batch_norm_backward(
+            &shape, EPSILON, x, gamma, mean, variance, at.grad, dx, dgamma, dbeta, accumulate,
+        );
+    }
+
+    /// Running statistics move a tenth of the way to the batch's; the variance is the unbiased one.
+    fn update(&self, at: Update<'_>) {
+        let shape = channels(&at.shapes[0], at.batch);
+        let n = (shape.batch * shape.inner) as f32;
+        let unbiased = if n > 1.0 { n / (n - 1.0) } else { 1.0 };
+        let (mean, variance) = at.saved.split_at(shape.channels);
+        for c in 0..shape.channels {
+            at.states[0][c] += MOMENTUM * (mean[c] - at.states[0][c]);
+            at.states[1][c] += MOMENTUM * (unbiased * variance[c] - at.states[1][c]);
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// Every channel (the first axis) with mean 0 and variance 1 over the batch, then scaled and shifted:
+    /// `batch_norm.weight`, `batch_norm.bias`, and the running statistics that evaluation uses.
+    pub fn batch_norm(self) -> Var<'g> {
+        self.scope("batch_norm", |x| {
+            let channels = x.dim(0);
+            let scale = x.parameter("weight", &[channels], Init::ONES);
+            let shift = x.parameter("bias", &[channels], Init::ZEROS);
+            let states = x.states(&[("running_mean", channels, 0.0), ("running_var", channels, 1.0)]);
+            x.apply_with_states(BatchNorm, &[scale, shift], states)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
+
+    #[test]
+    fn gradients() {
+        gradcheck(&[&[2, 3, 2]], |v| v[0].batch_norm());
+        gradcheck(&[&[4]], |v| v[0].batch_norm());
+        gradcheck(&[&[1, 1, 5]], |v| v[0].batch_norm().batch_norm());
+    }
+
+    #[test]
+    fn running_statistics_by_hand() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[1]).batch_norm();
+        let loss = y.sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, loss, &[y], 2).unwrap();
+        program.gradients(&Feed::new(2).with("x", &[1.0, 5.0]), &mut params).unwrap();
+        // Mean 3, variance 4 biased and 8 unbiased.
+        assert_abs_diff_eq!(program.output(0), &[-1.0, 1.0][..], epsilon = 1e-5);
+        assert_abs_diff_eq!(params.get("batch_norm.running_mean").unwrap().values[0], 0.3, epsilon = 1e-6);
+        assert_abs_diff_eq!(params.get("batch_norm.running_var").unwrap().values[0], 0.9 + 0.8, epsilon = 1e-6);
+
+        let mut eval = Program::eval(&graph, &[y], 1).unwrap();
+        eval.run(&Feed::new(1).with("x", &[2.0]), &params).unwrap();
+        assert_abs_diff_eq!(eval.output(0)[0], 1.7 / (1.7_f32 + 1e-5).sqrt(), epsilon = 1e-6);
+        // A run that does not train leaves them alone.
+        program.run(&Feed::new(2).with("x", &[9.0, 9.0]), &params).unwrap();
+        assert_abs_diff_eq!(params.get("batch_norm.running_mean").unwrap().values[0], 0.3, epsilon = 1e-6);
+    }
+
+    #[test]
+    fn one_value_is_finite() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[1]).batch_norm();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, y.sum(), &[], 1).unwrap();
+        let loss = program.gradients(&Feed::new(1).with("x", &[7.0]), &mut params).unwrap();
+        assert_eq!(loss, 0.0);
+        assert!(program.grads().iter().all(|g| g.is_finite()));
+    }
+}

@@ -1,0 +1,228 @@
+//! 2-D convolution: stride, padding, dilation, groups; depthwise when there are as many groups as channels.
+
+use super::{Backward, Forward, Keeps, Op};
+use crate::graph::{Shape, Var};
+use crate::init::Init;
+use crate::kernel;
+
+/// The settings of a convolution; [`Var::conv`] applies it.
+///
+/// ```
+/// use nas_nn::{Graph, op::Conv2d};
+///
+/// let graph = Graph::new();
+/// let x = graph.input("image", &[4, 15, 15]);
+/// let y = x.conv(Conv2d::new(8, 3).stride(2).groups(4));
+/// assert_eq!(y.shape().to_string(), "[N, 8, 8, 8]");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2d {
+    filters: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 4],
+    dilation: [usize; 2],
+    groups: usize,
+    bias: bool,
+}
+
+impl Conv2d {
+    /// `filters` filters of `kernel`×`kernel`, stride 1, padded by half the kernel, no bias.
+    pub fn new(filters: usize, kernel: usize) -> Self {
+        Conv2d {
+            filters,
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: [kernel / 2; 4],
+            dilation: [1; 2],
+            groups: 1,
+            bias: false,
+        }
+    }
+
+    /// A kernel of another height and width; the padding becomes half of each.
+    #[must_use]
+    pub fn kernel(self, height: usize, width: usize) -> Self {
+        let padding = [height / 2, width / 2, height / 2, width / 2];
+        Conv2d { kernel: [height, width], padding, ..self }
+    }
+
+    /// Steps of the kernel in both directions.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Conv2d { stride: [stride; 2], ..self }
+    }
+
+    /// Zeros around the input: top, left, bottom, right.
+    #[must_use]
+    pub fn padding(self, padding: [usize; 4]) -> Self {
+        Conv2d { padding, ..self }
+    }
+
+    /// Distance of the kernel's elements; the padding keeps the size at stride 1.
+    #[must_use]
+    pub fn dilation(self, dilation: usize) -> Self {
+        let [height, width] = self.kernel.map(|k| dilation * (k / 2));
+        Conv2d { dilation: [dilation; 2], padding: [height, width, height, width], ..self }
+    }
+
+    /// Groups of channels that see only each other.
+    #[must_use]
+    pub fn groups(self, groups: usize) -> Self {
+        Conv2d { groups, ..self }
+    }
+
+    /// Whether a number is added to every filter's output.
+    #[must_use]
+    pub fn bias(self, bias: bool) -> Self {
+        Conv2d { bias, ..self }
+    }
+
+    fn geometry(&self, x: &Shape, batch: usize) -> kernel::Conv2d {
+        let dims = x.dims();
+        kernel::Conv2d {
+            batch: x.copies(batch),
+            channels: dims[0],
+            height: dims[1],
+            width: dims[2],
+            filters: self.filters,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+        }
+    }
+
+    fn channels(&self, x: &Shape, y: &Shape, batch: usize) -> kernel::Channels {
+        let inner = y.dims()[1] * y.dims()[2];
+        kernel::Channels { batch: x.copies(batch), channels: self.filters, inner }
+    }
+}
+
+impl Op for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        let [channels, height, width] = x[0].image()?;
+        let numbers = [self.filters, self.kernel[0], self.kernel[1], self.stride[0], self.dilation[0], self.groups];
+        if numbers.contains(&0) {
+            return Err(format!("filters, kernel, stride, dilation and groups start at 1: {self:?}"));
+        }
+        if !channels.is_multiple_of(self.groups) || !self.filters.is_multiple_of(self.groups) {
+            return Err(format!(
+                "{} groups divide neither {channels} channels nor {} filters evenly",
+                self.groups, self.filters
+            ));
+        }
+        match self.geometry(x[0], 1).output() {
+            [0, _] | [_, 0] => Err(format!("a kernel of {:?} does not fit {height}×{width} pixels", self.kernel)),
+            [h, w] => Ok(x[0].with(&[self.filters, h, w])),
+        }
+    }
+
+    fn madds(&self, x: &[&Shape], _: &Shape) -> u64 {
+        self.geometry(x[0], 1).multiply_adds()
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::inputs(&[0, 1])
+    }
+
+    fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
+        kernel::conv2d_scratch(&self.geometry(x[0], batch))
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let geometry = self.geometry(&at.shapes[0], at.batch);
+        kernel::conv2d_forward(&geometry, at.inputs[0], at.inputs[1], at.output, at.scratch);
+        if self.bias {
+            kernel::add_to_channels(&self.channels(&at.shapes[0], at.shape, at.batch), at.inputs[2], at.output);
+        }
+    }
+
+    /// dy/dx = wᵀ ⋆ dy, dy/dw = x ⋆ dy, dy/db = Σ dy.
+    fn backward(&self, mut at: Backward<'_>) {
+        let geometry = self.geometry(&at.shapes[0], at.batch);
+        if let Some(dw) = at.grad_input(1) {
+            let (dw, add) = dw.parts();
+            kernel::conv2d_backward_weight(&geometry, at.input(0), at.grad, dw, add, at.scratch);
+        }
+        if let Some(dx) = at.grad_input(0) {
+            let (dx, add) = dx.parts();
+            kernel::conv2d_backward_input(&geometry, at.input(1), at.grad, dx, add, at.scratch);
+        }
+        if self.bias
+            && let Some(db) = at.grad_input(2)
+        {
+            let (db, add) = db.parts();
+            kernel::channel_sums(&self.channels(&at.shapes[0], at.shape, at.batch), at.grad, db, add);
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// A convolution of an image value; its weight is `conv2d.weight`, [filters, channels / groups, height, width].
+    pub fn conv(self, conv: Conv2d) -> Var<'g> {
+        self.scope("conv2d", |x| {
+            let channels = x.dim(0) / conv.groups.max(1);
+            let dims = [conv.filters, channels, conv.kernel[0], conv.kernel[1]];
+            let weight = x.parameter("weight", &dims, Init::he(dims[1..].iter().product()));
+            if conv.bias {
+                return x.apply(conv, &[weight, x.parameter("bias", &[conv.filters], Init::ZEROS)]);
+            }
+            x.apply(conv, &[weight])
+        })
+    }
+
+    /// A convolution with stride 1 that keeps the image's size, without bias.
+    pub fn conv2d(self, filters: usize, kernel: usize) -> Var<'g> {
+        self.conv(Conv2d::new(filters, kernel))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Graph;
+    use crate::testing::gradcheck;
+
+    #[test]
+    fn gradients() {
+        gradcheck(&[&[3, 5, 4]], |v| v[0].conv2d(2, 3));
+        gradcheck(&[&[2, 5, 5]], |v| v[0].conv(Conv2d::new(3, 3).stride(2).bias(true)));
+        gradcheck(&[&[4, 6, 6]], |v| v[0].conv(Conv2d::new(4, 3).groups(4)));
+        gradcheck(&[&[4, 5, 5]], |v| v[0].conv(Conv2d::new(6, 3).groups(2).dilation(2)));
+        gradcheck(&[&[2, 4, 7]], |v| v[0].conv(Conv2d::new(3, 1).kernel(1, 5).padding([0, 1, 1, 2])));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_gradients(
+            groups in 1_usize..3, channels in 1_usize..3, filters in 1_usize..3,
+            height in 3_usize..6, width in 3_usize..6, kernel in 1_usize..4, stride in 1_usize..3,
+        ) {
+            let conv = Conv2d::new(groups * filters, kernel).stride(stride).groups(groups);
+            gradcheck(&[&[groups * channels, height, width]], |v| v[0].conv(conv));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_numbers() {
+        let says = |dims: &[usize], conv: Conv2d| {
+            let graph = Graph::new();
+            graph.input("x", dims).conv(conv);
+            graph.check().unwrap_err().to_string()
+        };
+        let text = says(&[3, 8, 8], Conv2d::new(4, 3).groups(2));
+        assert_eq!(text, "conv2d.conv2d: 2 groups divide neither 3 channels nor 4 filters evenly");
+        let text = says(&[3, 2, 8], Conv2d::new(4, 5).padding([0; 4]));
+        assert_eq!(text, "conv2d.conv2d: a kernel of [5, 5] does not fit 2×8 pixels");
+        assert!(says(&[3, 2, 8], Conv2d::new(0, 3)).contains("start at 1"));
+    }
+}

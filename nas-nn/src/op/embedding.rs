@@ -1,0 +1,78 @@
+//! Embedding: a row of a table for every class number.
+
+use super::{Backward, Forward, Op};
+use crate::graph::{Shape, Var};
+use crate::init::Init;
+
+/// Inputs: class numbers [..] and the table [count, width].
+#[derive(Debug)]
+struct Embedding;
+
+impl Op for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        let dims: Vec<usize> = x[0].dims().iter().copied().chain([x[1].dims()[1]]).collect();
+        Ok(x[0].with(&dims))
+    }
+
+    fn differentiates(&self, input: usize) -> bool {
+        input == 1
+    }
+
+    fn keeps(&self) -> super::Keeps {
+        super::Keeps::inputs(&[0])
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let width = at.shapes[1].dims()[1];
+        for (row, &index) in at.output.chunks_exact_mut(width).zip(at.inputs[0]) {
+            row.copy_from_slice(&at.inputs[1][index as usize * width..][..width]);
+        }
+    }
+
+    /// Every row's gradient goes to the row of the table it came from.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(table) = at.grad_input(1) else { return };
+        let width = at.shapes[1].dims()[1];
+        let (table, indices) = (table.sum(), at.input(0));
+        for (row, &index) in at.grad.chunks_exact(width).zip(indices) {
+            for (sum, g) in table[index as usize * width..][..width].iter_mut().zip(row) {
+                *sum += g;
+            }
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// A trained vector of `width` numbers for each of these class numbers, which are below `count`:
+    /// `embedding.weight` [count, width], drawn from N(0, 1).
+    pub fn embedding(self, count: usize, width: usize) -> Var<'g> {
+        if self.classes().is_none_or(|classes| classes > count) || width == 0 {
+            let message = format!("needs class numbers below {count} from an input of classes, and a width of one or more");
+            return self.mistake("embedding", message);
+        }
+        self.scope("embedding", |x| x.apply(Embedding, &[x.parameter("weight", &[count, width], Init::Normal { std: 1.0 })]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Graph;
+    use crate::testing::gradcheck_fed;
+
+    #[test]
+    fn gradient() {
+        gradcheck_fed(&[], &[(4, &[], &[0.0, 3.0, 3.0])], |v| v[0].embedding(4, 2));
+        gradcheck_fed(&[], &[(5, &[2], &[0.0, 3.0, 3.0, 1.0, 1.0, 1.0])], |v| v[0].embedding(5, 3));
+    }
+
+    #[test]
+    fn numbers_that_are_no_classes_are_a_mistake() {
+        let graph = Graph::new();
+        graph.input("x", &[2]).embedding(4, 2);
+        assert!(graph.check().unwrap_err().to_string().contains("class numbers below 4"));
+    }
+}

@@ -1,0 +1,68 @@
+//! One element of the last axis for every row, by class number.
+
+use super::{Backward, Forward, Keeps, Op};
+use crate::graph::{Shape, Var};
+
+/// Inputs: x [.., classes] and class numbers [..].
+#[derive(Debug)]
+struct Gather;
+
+impl Op for Gather {
+    fn name(&self) -> &'static str {
+        "gather"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        let fits = x[0].dims().split_last().is_some_and(|(_, rest)| rest == x[1].dims());
+        if !fits || x[0].is_batched() != x[1].is_batched() {
+            return Err(format!("{} needs one class number a row, got {}", x[0], x[1]));
+        }
+        Ok(x[1].clone())
+    }
+
+    fn differentiates(&self, input: usize) -> bool {
+        input == 0
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::inputs(&[1])
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let columns = at.shapes[0].dims()[at.shapes[0].rank() - 1];
+        for ((y, row), &index) in at.output.iter_mut().zip(at.inputs[0].chunks_exact(columns)).zip(at.inputs[1]) {
+            *y = row[index as usize];
+        }
+    }
+
+    /// The gradient goes to the element that was taken.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        let columns = at.shapes[0].dims()[at.shapes[0].rank() - 1];
+        for ((row, &g), &index) in dx.sum().chunks_exact_mut(columns).zip(at.grad).zip(at.input(1)) {
+            row[index as usize] += g;
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The element of the last axis that `index` names, for every row: [.., classes] with [..] → [..].
+    pub fn gather(self, index: Var<'g>) -> Var<'g> {
+        if index.classes().is_none_or(|classes| classes > self.last()) {
+            let message = format!("needs class numbers below {} from an input of classes", self.last());
+            return self.mistake("gather", message);
+        }
+        self.apply(Gather, &[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::gradcheck_fed;
+
+    #[test]
+    fn gradient() {
+        gradcheck_fed(&[&[4]], &[(4, &[], &[0.0, 3.0, 3.0])], |v| v[0].gather(v[1]));
+        gradcheck_fed(&[&[2, 3]], &[(3, &[2], &[0.0, 1.0, 2.0, 2.0, 1.0, 0.0])], |v| v[0].gather(v[1]));
+    }
+}

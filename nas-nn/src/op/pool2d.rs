@@ -1,0 +1,159 @@
+//! Pooling of images: maximum, average, and the average over the whole image.
+
+use super::{Backward, Forward, Op, Space};
+use crate::graph::{Shape, Var};
+use crate::kernel;
+
+#[derive(Debug)]
+struct Pool2d {
+    maximum: bool,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+impl Pool2d {
+    fn geometry(&self, x: &Shape, batch: usize) -> kernel::Pool2d {
+        let dims = x.dims();
+        kernel::Pool2d {
+            batch: x.copies(batch),
+            channels: dims[0],
+            height: dims[1],
+            width: dims[2],
+            kernel: [self.kernel; 2],
+            stride: [self.stride; 2],
+            padding: [self.padding; 4],
+        }
+    }
+}
+
+impl Op for Pool2d {
+    fn name(&self) -> &'static str {
+        if self.maximum { "max_pool2d" } else { "avg_pool2d" }
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        let [channels, height, width] = x[0].image()?;
+        if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel {
+            return Err(format!("kernel and stride start at 1, and the padding is below the kernel: {self:?}"));
+        }
+        match self.geometry(x[0], 1).output() {
+            [0, _] | [_, 0] => Err(format!("a window of {} does not fit {height}×{width} pixels", self.kernel)),
+            [h, w] => Ok(x[0].with(&[channels, h, w])),
+        }
+    }
+
+    /// For a maximum, which place of the window it was.
+    fn saved(&self, _: &[&Shape], y: &Shape) -> Space {
+        if self.maximum { Space::per_example(y.len()) } else { Space::NONE }
+    }
+
+    /// In evaluation nothing is saved, but the kernel still notes the places.
+    fn scratch(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
+        if self.maximum { y.elements(batch) } else { 0 }
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let geometry = self.geometry(&at.shapes[0], at.batch);
+        if !self.maximum {
+            kernel::avg_pool2d_forward(&geometry, at.inputs[0], at.output);
+            return;
+        }
+        let n = at.output.len();
+        let places = if at.saved.is_empty() { &mut at.scratch[..n] } else { &mut at.saved[..n] };
+        kernel::max_pool2d_forward(&geometry, at.inputs[0], at.output, places);
+    }
+
+    /// Each window's gradient goes to its maximum, or evenly to its pixels.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        let (dx, add) = dx.parts();
+        let geometry = self.geometry(&at.shapes[0], at.batch);
+        if self.maximum {
+            kernel::max_pool2d_backward(&geometry, &at.saved[..at.grad.len()], at.grad, dx, add);
+        } else {
+            kernel::avg_pool2d_backward(&geometry, at.grad, dx, add);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GlobalAvgPool;
+
+impl Op for GlobalAvgPool {
+    fn name(&self) -> &'static str {
+        "global_avg_pool"
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        match x[0].image()? {
+            [channels, height, width] if height * width > 0 => Ok(x[0].with(&[channels])),
+            _ => Err(format!("needs an image with pixels, got {}", x[0])),
+        }
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let inner = at.shapes[0].dims()[1] * at.shapes[0].dims()[2];
+        kernel::global_avg_pool_forward(inner, at.inputs[0], at.output);
+    }
+
+    /// dy/dx = 1 / pixels.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        let (dx, add) = dx.parts();
+        let inner = at.shapes[0].dims()[1] * at.shapes[0].dims()[2];
+        kernel::global_avg_pool_backward(inner, at.grad, dx, add);
+    }
+}
+
+impl<'g> Var<'g> {
+    /// The largest number of each `kernel`×`kernel` window; windows do not overlap.
+    pub fn max_pool2d(self, kernel: usize) -> Var<'g> {
+        self.apply(Pool2d { maximum: true, kernel, stride: kernel, padding: 0 }, &[])
+    }
+
+    /// The average of each `kernel`×`kernel` window, every `stride` pixels; `padding` pixels around are not counted.
+    pub fn avg_pool2d(self, kernel: usize, stride: usize, padding: usize) -> Var<'g> {
+        self.apply(Pool2d { maximum: false, kernel, stride, padding }, &[])
+    }
+
+    /// The average of every channel: [channels, height, width] → [channels].
+    pub fn global_avg_pool(self) -> Var<'g> {
+        self.apply(GlobalAvgPool, &[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
+
+    #[test]
+    fn gradients() {
+        gradcheck(&[&[2, 4, 6]], |v| v[0].max_pool2d(2));
+        gradcheck(&[&[1, 7, 7]], |v| v[0].max_pool2d(3) + v[0].avg_pool2d(3, 3, 0));
+        gradcheck(&[&[2, 5, 4]], |v| v[0].avg_pool2d(3, 1, 1));
+        gradcheck(&[&[2, 7, 5]], |v| v[0].avg_pool2d(3, 2, 1));
+        gradcheck(&[&[3, 3, 4]], |v| v[0].global_avg_pool());
+    }
+
+    #[test]
+    fn padding_is_not_counted() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[1, 2, 2]).avg_pool2d(3, 1, 1);
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[y], 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[1.0, 2.0, 3.0, 6.0]), &params).unwrap();
+        assert_eq!(program.output(0), [3.0; 4]);
+    }
+
+    #[test]
+    fn windows_that_do_not_fit() {
+        let graph = Graph::new();
+        graph.input("x", &[1, 2, 2]).max_pool2d(3);
+        let text = graph.check().unwrap_err().to_string();
+        assert_eq!(text, "max_pool2d: a window of 3 does not fit 2×2 pixels");
+    }
+}

@@ -1,0 +1,95 @@
+//! Softmax and its logarithm over the last axis.
+
+use super::{Backward, Forward, Keeps, Op};
+use crate::graph::{Shape, Var};
+use crate::kernel;
+
+#[derive(Debug)]
+struct Softmax {
+    log: bool,
+}
+
+impl Op for Softmax {
+    fn name(&self) -> &'static str {
+        if self.log { "log_softmax" } else { "softmax" }
+    }
+
+    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
+        match x[0].dims().last() {
+            Some(&n) if n > 0 => Ok(x[0].clone()),
+            _ => Err(format!("needs a last axis of one or more, got {}", x[0])),
+        }
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps::OUTPUT
+    }
+
+    fn forward(&self, at: Forward<'_>) {
+        let columns = at.shape.dims()[at.shape.rank() - 1];
+        if self.log {
+            kernel::row_log_softmax(columns, at.inputs[0], at.output);
+        } else {
+            kernel::row_softmax(columns, at.inputs[0], at.output);
+        }
+    }
+
+    /// Of y = softmax x: dx = y (dy − Σ dy y). Of y = log softmax x: dx = dy − eʸ Σ dy.
+    fn backward(&self, mut at: Backward<'_>) {
+        let Some(dx) = at.grad_input(0) else { return };
+        let columns = at.shape.dims()[at.shape.rank() - 1];
+        if self.log {
+            kernel::row_log_softmax_backward_add(columns, at.output(), at.grad, dx.sum());
+        } else {
+            kernel::row_softmax_backward_add(columns, at.output(), at.grad, dx.sum());
+        }
+    }
+}
+
+impl<'g> Var<'g> {
+    /// eˣ / Σ eˣ over the last axis.
+    pub fn softmax(self) -> Var<'g> {
+        self.apply(Softmax { log: false }, &[])
+    }
+
+    /// x − ln Σ eˣ over the last axis.
+    pub fn log_softmax(self) -> Var<'g> {
+        self.apply(Softmax { log: true }, &[])
+    }
+
+    /// The value where `mask` is 1, and −10⁹ where it is 0: what a softmax gives no share.
+    pub fn masked(self, mask: Var<'g>) -> Var<'g> {
+        let graph = self.graph();
+        let (one, far) = (graph.constant(&[], &[1.0]), graph.constant(&[], &[1e9]));
+        self - (one - mask) * far
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
+
+    #[test]
+    fn gradients() {
+        gradcheck(&[&[5]], |v| v[0].softmax());
+        gradcheck(&[&[2, 3]], |v| v[0].log_softmax());
+        gradcheck(&[&[4]], |v| v[0].log_softmax() + v[0]);
+    }
+
+    #[test]
+    fn large_logits_and_masks() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[3]);
+        let y = x.log_softmax();
+        let masked = x.masked(graph.input("mask", &[3])).softmax();
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[y, masked], 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[1e4, -1e4, 1e4]).with("mask", &[1.0, 1.0, 0.0]), &params).unwrap();
+        let half = -(2.0_f32.ln());
+        assert_eq!(program.output(0), [half, -2e4 + half, half]);
+        assert_eq!(program.output(1), [1.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,90 @@
+//! Adam and AdamW.
+
+use super::Optimizer;
+use crate::kernel;
+
+/// Adam (Kingma & Ba, 2015, algorithm 1), or AdamW with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2).
+#[derive(Debug, Clone)]
+pub struct Adam {
+    /// η.
+    pub learning_rate: f32,
+    /// β₁; default 0.9.
+    pub beta1: f32,
+    /// β₂; default 0.999.
+    pub beta2: f32,
+    /// ε; default 1e-8.
+    pub epsilon: f32,
+    /// λ; default 0.
+    pub weight_decay: f32,
+    /// Whether the decay acts on the parameters themselves (AdamW) or through the gradient.
+    pub decoupled: bool,
+    step: u64,
+    mean: Vec<f32>,
+    square: Vec<f32>,
+}
+
+impl Adam {
+    /// Adam without weight decay.
+    pub fn new(learning_rate: f32) -> Self {
+        Adam {
+            learning_rate,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decoupled: false,
+            step: 0,
+            mean: Vec::new(),
+            square: Vec::new(),
+        }
+    }
+
+    /// AdamW.
+    pub fn adamw(learning_rate: f32, weight_decay: f32) -> Self {
+        Adam { weight_decay, decoupled: true, ..Self::new(learning_rate) }
+    }
+}
+
+impl Optimizer for Adam {
+    fn step(&mut self, values: &mut [f32], grads: &[f32]) {
+        self.mean.resize(values.len(), 0.0);
+        self.square.resize(values.len(), 0.0);
+        self.step += 1;
+        let Adam { learning_rate: lr, beta1, beta2, epsilon, weight_decay, decoupled, step, .. } = *self;
+        let settings = kernel::Adam { lr, beta1, beta2, epsilon, weight_decay, decoupled, step };
+        kernel::adam(settings, values, grads, &mut self.mean, &mut self.square);
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f32) {
+        self.learning_rate = learning_rate;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+
+    use super::*;
+
+    #[test]
+    fn two_steps_by_hand() {
+        let mut p = [1.0];
+        let mut adam = Adam::new(0.1);
+        adam.step(&mut p, &[2.0]);
+        // The first step is η in the direction of the gradient.
+        assert_abs_diff_eq!(p[0], 0.9, epsilon = 1e-6);
+        adam.step(&mut p, &[1.0]);
+        // m̂ = (0.9·0.2 + 0.1) / 0.19, v̂ = (0.999·0.004 + 0.001) / 0.001999.
+        let (m, v) = (0.28 / 0.19_f64, 0.004_996 / 0.001_999_f64);
+        assert_abs_diff_eq!(f64::from(p[0]), 0.9 - 0.1 * m / v.sqrt(), epsilon = 1e-5);
+    }
+
+    #[test]
+    fn decay_by_hand() {
+        let (mut coupled, mut decoupled) = ([1.0], [1.0]);
+        Adam { weight_decay: 0.5, ..Adam::new(0.1) }.step(&mut coupled, &[0.0]);
+        Adam::adamw(0.1, 0.5).step(&mut decoupled, &[0.0]);
+        assert_abs_diff_eq!(coupled[0], 0.9, epsilon = 1e-6);
+        assert_abs_diff_eq!(decoupled[0], 0.95, epsilon = 1e-6);
+    }
+}
