@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Augment, Images, Normalize};
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
-use crate::optim::{Optimizer, Schedule, Sgd, clip_norm};
+use crate::optim::{Optimizer as _, Schedule, Sgd};
 use crate::{Feed, Params, Program};
 
 /// How a network is trained.
@@ -107,7 +107,8 @@ pub fn train(
     let batch = recipe.batch.min(data.len()).max(1);
     let mut program = Program::train(graph, loss, &[], batch)?;
     program.set_rng(seed.stream(Purpose::Dropout, 0));
-    let mut sgd = Sgd { momentum: recipe.momentum, weight_decay: recipe.weight_decay, ..Sgd::new(recipe.learning_rate) };
+    let mut sgd = Sgd::new(recipe.learning_rate);
+    (sgd.momentum, sgd.weight_decay) = (recipe.momentum, recipe.weight_decay);
     let steps_an_epoch = data.len().div_ceil(batch);
     let schedule = Schedule::cosine(recipe.learning_rate, recipe.warmup);
     let steps = steps_an_epoch * recipe.epochs as usize;

@@ -38,10 +38,12 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
         let message = format!("--trials is {} and the study has {done} trials already", args.trials.unwrap_or(0));
         return Err(Error::usage(message).next("give the number it shall have in all, or --time"));
     }
-    let strategy = nas_rl::strategy(&record.strategy, &record.space, record.seed).map_err(|e| Error::usage(e.to_string()))?;
     let parts = search::split(&data.train, &config, record.seed)?;
     log::to(folder.path())?;
-    let study = Study::open(strategy, storage)?;
+    let study = Study::open(storage, |record| {
+        nas_rl::strategy(&record.strategy, &record.space, record.seed)
+            .map_err(|e| nas_core::Error::Strategy(e.to_string()))
+    })?;
     output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
     search::go(study, &config, &data, parts, limits, jobs, &folder, output)
 }

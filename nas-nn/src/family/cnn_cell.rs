@@ -45,15 +45,16 @@ impl Family for CnnCell {
             let message = format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
             return Err(FamilyError::Task(message));
         }
-        let edges = EDGES.map(|(from, to)| (from, to, format!("cell.{}", edge(from, to))));
+        let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
         let space = SearchSpace::builder(self.name())
-            .choice("stem", &STEMS)
-            .integer("width", 8, 32, 8)
-            .integer("depth", 1, 2, 1)
+            .choice("stem", STEMS)
+            .integer("width", 8..=24)
+            .step(8)
+            .integer("depth", 1..=2)
             .group("cell", |cell| {
-                EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), &OPERATIONS))
+                EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), OPERATIONS))
             })
-            .require_path(&edges, "none")
+            .require_path(edges, "none")
             .build()?;
         Ok(space)
     }

@@ -203,7 +203,7 @@ impl Graph {
         match op.shape(&borrowed) {
             Ok(shape) if !shape.is_sane() => self.poisoned(name, scope, format!("its output {shape} is absurdly large")),
             Ok(shape) => {
-                let path = self.path(scope, name);
+                let path = self.op_path(scope, name);
                 let node = Node { kind: Kind::Op(Arc::new(op)), inputs: ids, shape, states, path };
                 Var::new(self, self.push(node), scope)
             }
@@ -227,9 +227,17 @@ impl Graph {
     }
 
     fn poisoned(&self, op: &'static str, scope: ScopeId, message: String) -> Var<'_> {
-        let path = self.path(scope, op);
+        let path = self.op_path(scope, op);
         self.inner.borrow_mut().error.get_or_insert(GraphError::Shape { path, message });
         Var::poisoned(self, scope)
+    }
+
+    /// The path of an op: its scope, if that was opened for it, or its name inside the scope.
+    fn op_path(&self, scope: ScopeId, name: &str) -> String {
+        let inner = self.inner.borrow();
+        let own = inner.scopes[scope.0].rsplit('.').next().unwrap_or_default();
+        let opened_for_it = own.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        if opened_for_it { inner.scopes[scope.0].clone() } else { self.path(scope, name) }
     }
 
     fn path(&self, scope: ScopeId, name: &str) -> String {

@@ -18,6 +18,7 @@ mod reduce;
 mod simd;
 #[cfg(test)]
 mod testing;
+mod vector;
 
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use gemm::gemm;

@@ -1,53 +1,48 @@
 //! Sums, dot products, softmax over rows, bias sums and transposition.
 //!
-//! Sums run in one fixed order (16 lanes of `f32` over blocks of 1,024 elements, blocks added in `f64`), the same on every
+//! Sums run in one fixed order (blocks of 256 elements by halving in `f32`, blocks added in `f64`), the same on every
 //! instruction set, with an error that does not grow with the length.
 
 use super::math::exp;
 use super::simd::dispatch;
 
-const LANES: usize = 16;
-/// Elements whose lanes are summed in `f32` before they go to the `f64` total.
-const BLOCK: usize = 1024;
-
 /// Σ f(aᵢ, bᵢ) over two slices of one length.
 #[inline(always)]
 pub(super) fn fold2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     let mut total = 0.0;
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        let mut lanes = [0.0f32; LANES];
-        let (a, a_rest) = a.as_chunks::<LANES>();
-        let (b, b_rest) = b.as_chunks::<LANES>();
-        for (a, b) in a.iter().zip(b) {
-            for l in 0..LANES {
-                lanes[l] += f(a[l], b[l]);
-            }
-        }
-        for (l, (&a, &b)) in a_rest.iter().zip(b_rest).enumerate() {
-            lanes[l] += f(a, b);
-        }
-        total += sum_lanes(lanes);
+    for (a, b) in a.chunks(256).zip(b.chunks(256)) {
+        total += match a.len() {
+            0..=8 => f64::from(a.iter().zip(b).fold(0.0, |sum, (&a, &b)| sum + f(a, b))),
+            9..=64 => fold_block::<64>(a, b, &f),
+            _ => fold_block::<256>(a, b, &f),
+        };
     }
     total
+}
+
+/// The sum of at most N terms by halving. The terms go through memory: of sums in N variables the compiler makes scalar or
+/// two-lane code.
+#[inline(always)]
+fn fold_block<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
+    let mut terms = [0.0; N];
+    for ((term, &a), &b) in terms.iter_mut().zip(a).zip(b) {
+        *term = f(a, b);
+    }
+    let mut n = N;
+    while n > 1 {
+        n /= 2;
+        let (low, high) = terms.split_at_mut(n);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+    }
+    f64::from(terms[0])
 }
 
 /// Σ f(xᵢ).
 #[inline(always)]
 pub(super) fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
     fold2(x, x, |x, _| f(x))
-}
-
-/// The lanes' sum by halving.
-#[inline(always)]
-fn sum_lanes(mut lanes: [f32; LANES]) -> f64 {
-    let mut n = LANES / 2;
-    while n > 0 {
-        for l in 0..n {
-            lanes[l] += lanes[l + n];
-        }
-        n /= 2;
-    }
-    f64::from(lanes[0])
 }
 
 /// Σ xᵢ.
@@ -88,6 +83,7 @@ pub fn max(x: &[f32]) -> f32 {
 
 #[inline(always)]
 fn maximum(x: &[f32]) -> f32 {
+    const LANES: usize = 16;
     let larger = |best: f32, x: f32| if x > best || x.is_nan() { x } else { best };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();

@@ -220,9 +220,9 @@ mod tests {
             graph.check().unwrap_err().to_string()
         };
         let text = says(&[3, 8, 8], Conv2d::new(4, 3).groups(2));
-        assert_eq!(text, "conv2d.conv2d: 2 groups divide neither 3 channels nor 4 filters evenly");
+        assert_eq!(text, "conv2d: 2 groups divide neither 3 channels nor 4 filters evenly");
         let text = says(&[3, 2, 8], Conv2d::new(4, 5).padding([0; 4]));
-        assert_eq!(text, "conv2d.conv2d: a kernel of [5, 5] does not fit 2×8 pixels");
+        assert_eq!(text, "conv2d: a kernel of [5, 5] does not fit 2×8 pixels");
         assert!(says(&[3, 2, 8], Conv2d::new(0, 3)).contains("start at 1"));
     }
 }

@@ -5,12 +5,12 @@
 //! where that loses less: then every pixel is a whole vector, at the price of transposing. The kernels see no difference
 //! but the tables of positions.
 
+use super::super::vector::{lanes, spread, sums};
 use super::Conv2d;
 use super::lattice::{Axis, Class, Lattice, Span, count_spans, max_spans, write_spans, write_unit_spans};
 use super::pack::{deinterleave, interleave, pack, write_places};
 use super::scratch::{Scratch, WASTE};
 use super::tile::{MAX_BLOCK, Tiles, blocks};
-use super::vector::{lanes, spread, sums};
 use super::weight::Weights;
 
 /// Floats of the second-level cache that packed images may fill.

@@ -11,7 +11,6 @@ mod pack;
 mod pointwise;
 mod scratch;
 mod tile;
-mod vector;
 mod weight;
 
 /// The geometry of a 2-D convolution; its weights are [filters, channels / groups, kernel height, kernel width].

@@ -1,7 +1,7 @@
 //! Moving images between their plain planes and the packed ones.
 
+use super::super::vector::{Job, NOWHERE, Vector, lanes, launch};
 use super::lattice::{Axis, Lattice};
-use super::vector::{Job, NOWHERE, Vector, lanes, launch};
 
 /// Packs the channels of one image of `size`: only the elements that come from the source are written, the zeros must be
 /// there already. With `axes` the pixels go to their phases; without, packed (0, 0) is source `origin`.

@@ -1,8 +1,8 @@
 //! The direct kernel of the forward and input-gradient passes: vectors of output positions times a few filters, held in
 //! registers over all taps.
 
+use super::super::vector::{Job, Vector, launch};
 use super::lattice::Span;
-use super::vector::{Job, Vector, launch};
 
 /// The filters that one block of [`Tiles`] may hold, the largest first.
 const BLOCKS: [usize; 4] = [8, 4, 2, 1];

@@ -1,7 +1,7 @@
 //! The direct kernel of the weight gradient: a tile of weights held in registers as vectors over positions, summed over
 //! the positions of several images.
 
-use super::vector::{Job, Vector, lanes, launch};
+use super::super::vector::{Job, Vector, lanes, launch};
 
 /// dw[f][k] += Σ over images and positions q of dy[f][q] · x[q + taps[k]], for all filters and taps of a group.
 pub(super) struct Weights<'a> {

@@ -1,0 +1,50 @@
+//! Data inside the program, for a first search without files.
+
+use std::path::PathBuf;
+
+use super::idx::Idx;
+use super::open::join;
+use super::{DataError, TrainTest};
+
+macro_rules! embedded {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../../data/fashion-mnist-mini/", $name, ".gz")))
+    };
+}
+
+/// 300 training and 100 test images of each of the ten classes of Fashion-MNIST (Xiao et al., 2017; MIT licence): 28×28,
+/// grey. They are read by the reader of users' files.
+///
+/// # Errors
+/// Never, unless the program itself is damaged.
+pub fn fashion_mnist_mini() -> Result<TrainTest, DataError> {
+    let files: [(&str, &[u8]); 4] = [
+        embedded!("train-images-idx3-ubyte"),
+        embedded!("train-labels-idx1-ubyte"),
+        embedded!("t10k-images-idx3-ubyte"),
+        embedded!("t10k-labels-idx1-ubyte"),
+    ];
+    let mut arrays = Vec::new();
+    for (name, bytes) in files {
+        arrays.push(Idx::read(bytes, name.as_ref())?);
+    }
+    let arrays: [Idx; 4] = arrays.try_into().expect("four files were read");
+    let classes =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    let source = "the embedded Fashion-MNIST subset".to_owned();
+    join(arrays, &files.map(|(name, _)| PathBuf::from(name)), classes.map(str::to_owned).to_vec(), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_has_its_images() {
+        let data = fashion_mnist_mini().unwrap();
+        assert_eq!(data.train.class_counts(), [300; 10]);
+        assert_eq!(data.test.class_counts(), [100; 10]);
+        assert_eq!((data.train.size(), data.train.classes), ("1×28×28".to_owned(), 10));
+        assert_eq!(data.test.class_names[9], "Ankle boot");
+    }
+}

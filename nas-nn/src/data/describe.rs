@@ -1,0 +1,130 @@
+//! A data set in numbers, and its problems.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Images, Normalize, TrainTest};
+
+/// What a data set is, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Where it came from.
+    pub source: String,
+    /// Channels, height and width.
+    pub size: String,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// Training images of every class.
+    pub train: Vec<usize>,
+    /// Test images of every class.
+    pub test: Vec<usize>,
+    /// Mean and standard deviation of the training pixels (0 to 1), by channel.
+    pub pixels: Vec<(f32, f32)>,
+    /// What may spoil a result, in sentences.
+    pub problems: Vec<String>,
+}
+
+/// Describes `data`.
+pub fn describe(data: &TrainTest) -> Report {
+    let normalize = Normalize::fit(&data.train);
+    let (train, test) = (data.train.class_counts(), data.test.class_counts());
+    Report {
+        source: data.source.clone(),
+        size: data.train.size(),
+        classes: data.train.class_names.clone(),
+        problems: problems(data, &train, &test),
+        pixels: normalize.mean.into_iter().zip(normalize.std).collect(),
+        train,
+        test,
+    }
+}
+
+fn problems(data: &TrainTest, train: &[usize], test: &[usize]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (class, (&in_train, &in_test)) in train.iter().zip(test).enumerate() {
+        if in_train == 0 {
+            problems.push(format!("class {class} has no training image"));
+        }
+        if in_test == 0 {
+            problems.push(format!("class {class} has no test image, so nothing is said of it"));
+        }
+    }
+    let (most, least) = (train.iter().max().unwrap_or(&0), train.iter().filter(|&&n| n > 0).min().unwrap_or(&0));
+    if *most > 10 * least {
+        problems.push(format!("the largest class has {most} training images, the smallest {least}: accuracy favours the large"));
+    }
+    let seen: HashMap<&[u8], usize> = (0..data.train.len()).map(|i| (data.train.image(i), i)).collect();
+    let twice = data.train.len() - seen.len();
+    if twice > 0 {
+        problems.push(format!("{twice} training images stand there more than once"));
+    }
+    let leaked: Vec<usize> = (0..data.test.len()).filter(|&i| seen.contains_key(data.test.image(i))).collect();
+    if let Some(first) = leaked.first() {
+        let n = leaked.len();
+        problems.push(format!("{n} test images are training images too (the first is test image {first}): the score flatters"));
+    }
+    let flat = flat(&data.train) + flat(&data.test);
+    if flat > 0 {
+        problems.push(format!("{flat} images are of one colour only"));
+    }
+    problems
+}
+
+fn flat(images: &Images) -> usize {
+    (0..images.len()).filter(|&i| images.image(i).iter().all(|&x| x == images.image(i)[0])).count()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (train, test): (usize, usize) = (self.train.iter().sum(), self.test.iter().sum());
+        writeln!(f, "{}: {train} training and {test} test images of {}", self.source, self.size)?;
+        for (c, (mean, std)) in self.pixels.iter().enumerate() {
+            writeln!(f, "channel {c}: mean {mean:.4}, standard deviation {std:.4}, of 0 to 1")?;
+        }
+        let width = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(5);
+        writeln!(f, "\n{:>3}  {:<width$}  {:>8}  {:>6}", "", "class", "training", "test")?;
+        for (i, name) in self.classes.iter().enumerate() {
+            writeln!(f, "{i:>3}  {name:<width$}  {:>8}  {:>6}", self.train[i], self.test[i])?;
+        }
+        if self.problems.is_empty() {
+            return write!(f, "\nNo problems found.");
+        }
+        write!(f, "\nProblems:")?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(pixels: &[u8], labels: &[u32]) -> Images {
+        let class_names = vec!["a".to_owned(), "b".to_owned()];
+        Images { channels: 1, height: 1, width: 2, classes: 2, class_names, pixels: pixels.to_vec(), labels: labels.to_vec() }
+    }
+
+    #[test]
+    fn leaks_and_gaps_are_named() {
+        let train = images(&[1, 2, 3, 4, 1, 2, 5, 5], &[0, 1, 0, 1]);
+        let test = images(&[9, 8, 3, 4], &[0, 0]);
+        let report = describe(&TrainTest { train, test, hash: 0, source: "x".to_owned() });
+        assert_eq!(
+            report.problems,
+            [
+                "class 1 has no test image, so nothing is said of it",
+                "1 training images stand there more than once",
+                "1 test images are training images too (the first is test image 1): the score flatters",
+                "1 images are of one colour only",
+            ]
+        );
+        assert!(report.to_string().contains("4 training and 2 test images of 1×1×2"));
+    }
+
+    #[test]
+    fn the_embedded_images_are_sound() {
+        let report = describe(&crate::data::demo::fashion_mnist_mini().unwrap());
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+    }
+}

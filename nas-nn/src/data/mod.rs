@@ -1,0 +1,17 @@
+//! Data: readers, splits, batches, augmentation. One format a file.
+
+mod augment;
+pub mod demo;
+mod describe;
+mod error;
+mod idx;
+mod images;
+mod open;
+mod split;
+
+pub use augment::Augment;
+pub use describe::{Report, describe};
+pub use error::DataError;
+pub use images::{Images, Normalize};
+pub use open::{TrainTest, open, open_images, open_labelled};
+pub use split::stratified;
