@@ -1,8 +1,92 @@
-//! Policy-gradient controllers.
-/// x
-pub fn strategy(name: &str, space: &nas_core::SearchSpace, seed: nas_core::Seed) -> Result<Box<dyn nas_core::Strategy>, String> {
-    match name {
-        "evolution" => Ok(Box::new(nas_core::strategy::Evolution::new(space.clone(), seed))),
-        _ => Ok(Box::new(nas_core::strategy::RandomSearch::new(space.clone(), seed))),
-    }
+//! Policy-gradient controllers for neural architecture search.
+//!
+//! A search is a decision process ([`Environment`]): a state is a prefix of choices, an action an option of the next
+//! decision, masked where it cannot be completed, and an episode is an architecture whose reward comes when it was trained. A
+//! [`Policy`] gives every option a probability, a [`ValueFunction`] says what is to be expected, an [`Agent`] updates both,
+//! and a [`Controller`] makes an agent a [`Strategy`](nas_core::Strategy): something that proposes and observes. Policies and
+//! critics are graphs of `nas-nn`; nothing here knows of terminals or of how a network is trained.
+//!
+//! ```
+//! use nas_core::{Metrics, SearchSpace, Seed, Strategy, Trial, TrialState};
+//!
+//! let space = SearchSpace::builder("toy").choice("op", ["conv", "pool", "skip"]).integer("width", 1..=64).build()?;
+//! let mut agent = nas_rl::strategy("reinforce", &space, Seed::new(1))?;
+//! let mut best = 0.0_f64;
+//! for number in 0..100 {
+//!     let Some(proposal) = agent.propose(1)?.pop() else { break };
+//!     let width = proposal.architecture.integer("width")? as f64;
+//!     let reward = width / 64.0 + f64::from(u8::from(proposal.architecture.choice("op")? == "conv"));
+//!     best = best.max(reward);
+//!     let state = TrialState::Complete { metrics: Metrics::new(), reward };
+//!     let (architecture, origin) = (proposal.architecture, proposal.origin);
+//!     agent.observe(&[Trial { number, architecture, origin, seed: Seed::new(number), state, seconds: 0.0 }])?;
+//! }
+//! assert!(best > 1.8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod advantage;
+pub mod agent;
+mod controller;
+mod environment;
+pub mod policy;
+pub mod rollout;
+#[cfg(test)]
+mod testing;
+pub mod value;
+
+use nas_core::strategy::{Evolution, RandomSearch};
+use nas_core::{Purpose, SearchSpace, Seed, Strategy};
+
+pub use agent::{Agent, Reinforce};
+pub use controller::Controller;
+pub use environment::{Choice, Environment, Episode};
+pub use policy::Policy;
+pub use value::ValueFunction;
+
+use advantage::Shaping;
+use policy::{Independent, Lstm};
+use value::{Critic, MovingBaseline};
+
+/// The names that [`strategy`] knows, the default first.
+pub const STRATEGIES: [&str; 5] = ["reinforce", "reinforce-critic", "reinforce-lstm", "evolution", "random"];
+
+/// No strategy has that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no agent \"{name}\"; agents: {}", STRATEGIES.join(", "))]
+pub struct UnknownStrategy {
+    /// The name asked for.
+    pub name: String,
 }
+
+/// The strategy called `name` on `space`.
+///
+/// `reinforce`: independent logits and a moving baseline. `reinforce-critic`: with a learned critic. `reinforce-lstm`: with a
+/// recurrent policy. `evolution` and `random` are controls without a policy.
+///
+/// # Errors
+/// When there is none; the error lists them.
+pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+    let environment = Environment::new(space.clone());
+    let mut rng = seed.stream(Purpose::Policy, 0);
+    let reinforce = |policy: Box<dyn Policy>, value: Box<dyn ValueFunction>, name| -> Box<dyn Strategy> {
+        Box::new(Controller::new(Reinforce::new(name, policy, value, Shaping::Rank), space.clone(), seed))
+    };
+    let independent = || Box::new(Independent::new(&environment, 0.2));
+    Ok(match name {
+        "reinforce" => reinforce(independent(), Box::new(MovingBaseline::default()), "reinforce"),
+        "reinforce-critic" => {
+            reinforce(independent(), Box::new(Critic::new(&environment, 0.01, &mut rng)), "reinforce-critic")
+        }
+        "reinforce-lstm" => {
+            let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
+            reinforce(policy, Box::new(MovingBaseline::default()), "reinforce-lstm")
+        }
+        "evolution" => Box::new(Evolution::new(space.clone(), seed)),
+        "random" => Box::new(RandomSearch::new(space.clone(), seed)),
+        _ => return Err(UnknownStrategy { name: name.to_owned() }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod optimizer;
 mod pool;
 mod reduce;
 mod simd;
+mod sum;
 #[cfg(test)]
 mod testing;
 mod vector;
@@ -37,7 +38,8 @@ pub use pool::{
     max_pool2d_backward, max_pool2d_forward,
 };
 pub use reduce::{
-    add_to_rows, column_sums, dot, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
-    row_softmax_backward_add, row_sums, sum, sum_squares, transpose,
+    add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
+    row_softmax_backward_add, row_sums, transpose,
 };
 pub use simd::{Simd, simd, with_simd};
+pub use sum::{dot, sum, sum_squares};

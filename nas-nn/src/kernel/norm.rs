@@ -1,7 +1,7 @@
 //! Batch normalisation and other work per channel of [batch, channels, inner] tensors.
 
-use super::reduce::{fold, fold2};
 use super::simd::dispatch;
+use super::sum::{Runs, dot_runs, sum_runs};
 
 /// The shape of a tensor with channels: [batch, channels, inner], where `inner` is height · width (1 after a linear layer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,11 @@ impl Channels {
             let start = (b * self.channels + c) * self.inner;
             start..start + self.inner
         })
+    }
+
+    /// The same planes, for sums.
+    fn runs(self, c: usize) -> Runs {
+        Runs { first: c * self.inner, count: self.batch, apart: self.channels * self.inner, len: self.inner }
     }
 
     #[track_caller]
@@ -70,18 +75,9 @@ pub fn batch_norm_forward(
         || {
             for c in 0..shape.channels {
                 // Two passes: the sum of squares minus the square of the sum would cancel.
-                let mut total = 0.0;
-                for plane in shape.planes(c) {
-                    total += fold(&x[plane], |x| x);
-                }
-                let m = total / shape.per_channel();
-                mean[c] = m as f32;
-                let m = mean[c];
-                let mut squares = 0.0;
-                for plane in shape.planes(c) {
-                    squares += fold(&x[plane], |x| (x - m) * (x - m));
-                }
-                let v = squares / shape.per_channel();
+                let m = (sum_runs(x, shape.runs(c)) / shape.per_channel()) as f32;
+                mean[c] = m;
+                let v = dot_runs(x, m, x, m, shape.runs(c)) / shape.per_channel();
                 variance[c] = v as f32;
                 let scale = (f64::from(gamma[c]) / (v + f64::from(epsilon)).sqrt()) as f32;
                 let b = beta[c];
@@ -127,11 +123,8 @@ pub fn batch_norm_backward(
             for c in 0..shape.channels {
                 let m = mean[c];
                 let r = 1.0 / (f64::from(variance[c]) + f64::from(epsilon)).sqrt();
-                let (mut sum_dy, mut sum_dy_x) = (0.0, 0.0);
-                for plane in shape.planes(c) {
-                    sum_dy += fold(&dy[plane.clone()], |dy| dy);
-                    sum_dy_x += fold2(&dy[plane.clone()], &x[plane], |dy, x| dy * (x - m));
-                }
+                let sum_dy = sum_runs(dy, shape.runs(c));
+                let sum_dy_x = dot_runs(dy, 0.0, x, m, shape.runs(c));
                 let (db, dg) = (sum_dy as f32, (sum_dy_x * r) as f32);
                 dbeta[c] = if accumulate.parameters { dbeta[c] + db } else { db };
                 dgamma[c] = if accumulate.parameters { dgamma[c] + dg } else { dg };
@@ -212,18 +205,10 @@ pub fn add_to_channels(shape: &Channels, bias: &[f32], y: &mut [f32]) {
 /// When a slice does not fit `shape`.
 pub fn channel_sums(shape: &Channels, x: &[f32], y: &mut [f32], accumulate: bool) {
     shape.check(&[x.len()], &[y.len()]);
-    dispatch(
-        #[inline(always)]
-        || {
-            for (c, y) in y.iter_mut().enumerate() {
-                let mut total = 0.0;
-                for plane in shape.planes(c) {
-                    total += fold(&x[plane], |x| x);
-                }
-                *y = if accumulate { *y + total as f32 } else { total as f32 };
-            }
-        },
-    );
+    for (c, y) in y.iter_mut().enumerate() {
+        let total = sum_runs(x, shape.runs(c)) as f32;
+        *y = if accumulate { *y + total } else { total };
+    }
 }
 
 #[cfg(test)]

@@ -1,77 +1,8 @@
-//! Sums, dot products, softmax over rows, bias sums and transposition.
-//!
-//! Sums run in one fixed order (blocks of 256 elements by halving in `f32`, blocks added in `f64`), the same on every
-//! instruction set, with an error that does not grow with the length.
+//! Work on the rows of matrices: softmax, bias sums, transposition.
 
 use super::math::exp;
 use super::simd::dispatch;
-
-/// Σ f(aᵢ, bᵢ) over two slices of one length.
-#[inline(always)]
-pub(super) fn fold2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
-    let mut total = 0.0;
-    for (a, b) in a.chunks(256).zip(b.chunks(256)) {
-        total += match a.len() {
-            0..=8 => f64::from(a.iter().zip(b).fold(0.0, |sum, (&a, &b)| sum + f(a, b))),
-            9..=64 => fold_block::<64>(a, b, &f),
-            _ => fold_block::<256>(a, b, &f),
-        };
-    }
-    total
-}
-
-/// The sum of at most N terms by halving. The terms go through memory: of sums in N variables the compiler makes scalar or
-/// two-lane code.
-#[inline(always)]
-fn fold_block<const N: usize>(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
-    let mut terms = [0.0; N];
-    for ((term, &a), &b) in terms.iter_mut().zip(a).zip(b) {
-        *term = f(a, b);
-    }
-    let mut n = N;
-    while n > 1 {
-        n /= 2;
-        let (low, high) = terms.split_at_mut(n);
-        for (low, high) in low.iter_mut().zip(high) {
-            *low += *high;
-        }
-    }
-    f64::from(terms[0])
-}
-
-/// Σ f(xᵢ).
-#[inline(always)]
-pub(super) fn fold(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
-    fold2(x, x, |x, _| f(x))
-}
-
-/// Σ xᵢ.
-pub fn sum(x: &[f32]) -> f32 {
-    dispatch(
-        #[inline(always)]
-        || fold(x, |x| x),
-    ) as f32
-}
-
-/// Σ xᵢ².
-pub fn sum_squares(x: &[f32]) -> f64 {
-    dispatch(
-        #[inline(always)]
-        || fold(x, |x| x * x),
-    )
-}
-
-/// Σ aᵢ bᵢ.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len(), "a dot product of slices of different lengths");
-    dispatch(
-        #[inline(always)]
-        || fold2(a, b, |a, b| a * b),
-    ) as f32
-}
+use super::sum::{dot, sum};
 
 /// The largest element, NaN if there is one, −∞ of none.
 pub fn max(x: &[f32]) -> f32 {
@@ -109,7 +40,7 @@ pub fn row_softmax(columns: usize, x: &[f32], y: &mut [f32]) {
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = exp(x - max);
                 }
-                let scale = (1.0 / fold(y, |y| y)) as f32;
+                let scale = 1.0 / sum(y);
                 for y in y {
                     *y *= scale;
                 }
@@ -129,7 +60,10 @@ pub fn row_log_softmax(columns: usize, x: &[f32], y: &mut [f32]) {
         || {
             for (x, y) in x.chunks_exact(columns).zip(y.chunks_exact_mut(columns)) {
                 let max = finite_shift(maximum(x));
-                let log_sum = fold(x, |x| exp(x - max)).ln() as f32;
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = exp(x - max);
+                }
+                let log_sum = sum(y).ln();
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = (x - max) - log_sum;
                 }
@@ -156,7 +90,7 @@ pub fn row_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &mut 
         || {
             let rows = y.chunks_exact(columns).zip(dy.chunks_exact(columns)).zip(dx.chunks_exact_mut(columns));
             for ((y, dy), dx) in rows {
-                let inner = fold2(y, dy, |y, dy| y * dy) as f32;
+                let inner = dot(y, dy);
                 for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
                     *dx += y * (dy - inner);
                 }
@@ -177,7 +111,7 @@ pub fn row_log_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &
         || {
             let rows = y.chunks_exact(columns).zip(dy.chunks_exact(columns)).zip(dx.chunks_exact_mut(columns));
             for ((y, dy), dx) in rows {
-                let total = fold(dy, |dy| dy) as f32;
+                let total = sum(dy);
                 for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
                     *dx += dy - exp(y) * total;
                 }
@@ -192,15 +126,10 @@ pub fn row_log_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &
 /// When `x` is not `y.len()` rows.
 pub fn row_sums(columns: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
     assert_eq!(x.len(), columns * y.len(), "the matrix is not {} rows of {columns}", y.len());
-    dispatch(
-        #[inline(always)]
-        || {
-            for (r, y) in y.iter_mut().enumerate() {
-                let sum = fold(&x[r * columns..(r + 1) * columns], |x| x) as f32;
-                *y = if accumulate { *y + sum } else { sum };
-            }
-        },
-    );
+    for (r, y) in y.iter_mut().enumerate() {
+        let total = sum(&x[r * columns..(r + 1) * columns]);
+        *y = if accumulate { *y + total } else { total };
+    }
 }
 
 /// `y[c] = Σ_r x[r, c]` (`+=` with `accumulate`): the gradient of a bias that was added to every row.
@@ -277,28 +206,6 @@ mod tests {
     use super::super::simd::on_every_simd;
     use super::super::testing::{assert_close, values};
     use super::*;
-
-    #[test]
-    fn sums_are_accurate_and_the_same_everywhere() {
-        for n in [0, 1, 15, 16, 17, 1023, 1024, 5000, 100_001] {
-            let (a, b) = (values(n, 1), values(n, 2));
-            let exact: f64 = a.iter().map(|&a| f64::from(a)).sum();
-            let exact_dot: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let exact_squares: f64 = a.iter().map(|&a| f64::from(a) * f64::from(a)).sum();
-            let mut seen = Vec::new();
-            on_every_simd(|_| {
-                assert!((f64::from(sum(&a)) - exact).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
-                assert!((f64::from(dot(&a, &b)) - exact_dot).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
-                assert!((sum_squares(&a) - exact_squares).abs() <= 1e-6 * exact_squares, "{n}");
-            });
-            for simd in super::super::Simd::ALL.into_iter().filter(|simd| simd.is_available()) {
-                seen.push(super::super::with_simd(simd, || (sum(&a).to_bits(), dot(&a, &b).to_bits())));
-            }
-            assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{n}: {seen:?}");
-        }
-        // A plain f32 sum would stop growing at 2^24.
-        assert_eq!(sum(&vec![1.0; 20_000_003]), 20_000_004.0f32.min(20_000_003.0));
-    }
 
     #[test]
     fn maxima() {

@@ -16,7 +16,7 @@ pub(super) fn pack(
     let channels = source.len() / (size[0] * size[1]);
     assert!(channels * lattice.channel() <= packed.len(), "a packed image that does not fit");
     // SAFETY: `Pack` writes within the channels of `lattice`, which fit.
-    unsafe { launch(&Pack { source, size, channels, packed: packed.as_mut_ptr(), lattice, axes, origin }) }
+    unsafe { launch(Pack { source, size, channels, packed: packed.as_mut_ptr(), lattice, axes, origin }) }
 }
 
 struct Pack<'a> {
@@ -30,8 +30,10 @@ struct Pack<'a> {
 }
 
 impl Job for Pack<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(self) {
         let Some([y, x]) = self.axes else {
             // SAFETY: passed on.
             return unsafe { self.planes::<V>(0, [1, 1], self.origin) };
@@ -123,7 +125,7 @@ pub(super) fn interleave(images: &[f32], image: usize, places: &[u32], packed: &
         "a place beyond its image"
     );
     // SAFETY: every element of `images` and every place is inside, as just checked.
-    unsafe { launch(&Interleave { images, image, count, channels, places, packed: packed.as_mut_ptr(), channel }) }
+    unsafe { launch(Interleave { images, image, count, channels, places, packed: packed.as_mut_ptr(), channel }) }
 }
 
 struct Interleave<'a> {
@@ -137,8 +139,10 @@ struct Interleave<'a> {
 }
 
 impl Job for Interleave<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(self) {
         let plane = self.places.len();
         for c in 0..self.channels {
             for (i, places) in self.places.chunks(V::LANES).enumerate() {
@@ -159,7 +163,7 @@ pub(super) fn deinterleave(planes: &[f32], images: &mut [f32], image: usize, cou
     assert!(count <= lanes() && planes.len().is_multiple_of(lanes()), "not whole vectors");
     assert!(count > 0 && (count - 1) * image + elements <= images.len(), "planes beyond their image");
     // SAFETY: every vector of `planes` and every element of the images is inside, as just checked.
-    unsafe { launch(&Deinterleave { planes, images: images.as_mut_ptr(), image, count, add }) }
+    unsafe { launch(Deinterleave { planes, images: images.as_mut_ptr(), image, count, add }) }
 }
 
 struct Deinterleave<'a> {
@@ -171,8 +175,10 @@ struct Deinterleave<'a> {
 }
 
 impl Job for Deinterleave<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(self) {
         // Planes follow each other in the vectors and in the images, so they are one run of elements.
         for (i, vectors) in self.planes.chunks(V::LANES * V::LANES).enumerate() {
             // SAFETY: passed on to the caller.

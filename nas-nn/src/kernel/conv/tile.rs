@@ -54,10 +54,10 @@ impl Tiles<'_> {
         // SAFETY: reads stay below `reach`, because spans are in ascending order, and writes below `outputs` of each plane.
         unsafe {
             match block {
-                8 => launch(&Block::<8>(job)),
-                4 => launch(&Block::<4>(job)),
-                2 => launch(&Block::<2>(job)),
-                1 => launch(&Block::<1>(job)),
+                8 => launch(Block::<8>(job)),
+                4 => launch(Block::<4>(job)),
+                2 => launch(Block::<2>(job)),
+                1 => launch(Block::<1>(job)),
                 _ => unreachable!("blocks() makes no other size"),
             }
         }
@@ -77,8 +77,10 @@ struct Raw<'a> {
 struct Block<'a, const F: usize>(Raw<'a>);
 
 impl<const F: usize> Job for Block<'_, F> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(self) {
         let mut spans = self.0.spans;
         // SAFETY: passed on to the caller; each tile takes the next spans.
         unsafe {

@@ -34,7 +34,7 @@ impl Weights<'_> {
         assert!(last + self.filters * dy_plane <= self.dy.len(), "weight gradient beyond its gradients");
         let job = Raw { dw: self.dw.as_mut_ptr(), of: &self };
         // SAFETY: the assertions place every position of every plane inside x and dy, and every weight inside dw.
-        unsafe { launch(&job) }
+        unsafe { launch(job) }
     }
 }
 
@@ -44,8 +44,10 @@ struct Raw<'a> {
 }
 
 impl Job for Raw<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn run<V: Vector>(&self) {
+    unsafe fn run<V: Vector>(self) {
         let n = self.of.filters;
         let mut f = 0;
         // SAFETY: passed on to the caller; filters f.. of the block exist.

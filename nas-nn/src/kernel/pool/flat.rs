@@ -2,8 +2,8 @@
 //! the window is one shift of the whole plane as one long row. The border's columns at the end of a row and at the beginning of
 //! the next are the same where both are needed; sums that straddle rows are computed and dropped.
 
-use super::super::simd::dispatch;
-use super::{Pool2d, larger};
+use super::super::vector::{Job, Vector, launch};
+use super::Pool2d;
 
 /// Elements of the buffers: a plane of 40×40 with its border.
 const ROOM: usize = 2048;
@@ -40,132 +40,229 @@ impl Flat {
         let pitch = from[1] + before[1] + after[1] - shared;
         let len = (to[0] - 1) * pitch + to[1];
         let room = (from[0] + before[0] + after[0]) * pitch + shared;
-        let fits = room.max(len + (geo.kernel[0] - 1) * pitch + geo.kernel[1]) <= ROOM;
+        let reach = len.next_multiple_of(16) + (geo.kernel[0] - 1) * pitch + geo.kernel[1];
+        let fits = room.max(reach) <= ROOM;
         (geo.stride == [1, 1] && fits).then_some(Flat { from, to, kernel: geo.kernel, before, pitch, len })
     }
 
-    /// Copies a plane into its border.
-    #[inline(always)]
-    fn load(&self, plane: &[f32], buffer: &mut [f32; ROOM]) {
-        for (j, row) in plane.chunks_exact(self.from[1]).enumerate() {
-            let start = (self.before[0] + j) * self.pitch + self.before[1];
-            for (to, &x) in buffer[start..start + row.len()].iter_mut().zip(row) {
-                *to = x;
+    /// One over the number of elements in the window of each output, or of each output that is read in the backward pass.
+    fn shares(geo: &Pool2d) -> [f32; ROOM] {
+        let mut shares = [0.0; ROOM];
+        let [oh, ow] = geo.output();
+        for oy in 0..oh {
+            for ox in 0..ow {
+                shares[oy * ow + ox] = 1.0 / (geo.covered(0, oy) * geo.covered(1, ox)) as f32;
             }
         }
-    }
-
-    /// The rows of a computed plane, without the gaps.
-    #[inline(always)]
-    fn store(&self, buffer: &[f32; ROOM], plane: &mut [f32], add: bool) {
-        for (j, row) in plane.chunks_exact_mut(self.to[1]).enumerate() {
-            let from = &buffer[j * self.pitch..j * self.pitch + row.len()];
-            for (to, &x) in row.iter_mut().zip(from) {
-                *to = if add { *to + x } else { x };
-            }
-        }
-    }
-
-    /// The shift of each place of the window, in order.
-    #[inline(always)]
-    fn shifts(&self) -> impl Iterator<Item = usize> {
-        let ([rows, columns], pitch) = (self.kernel, self.pitch);
-        (0..rows).flat_map(move |y| (0..columns).map(move |x| y * pitch + x))
+        shares
     }
 
     /// `y` and `tap` of [`max_pool2d_forward`](super::max_pool2d_forward).
     pub(super) fn max(&self, x: &[f32], y: &mut [f32], tap: &mut [f32]) {
-        let mut padded = [f32::NEG_INFINITY; ROOM];
-        let (mut best, mut number) = ([0.0; ROOM], [0.0; ROOM]);
-        let ([h, w], [oh, ow]) = (self.from, self.to);
-        dispatch(
-            #[inline(always)]
-            || {
-                let outputs = y.chunks_exact_mut(oh * ow).zip(tap.chunks_exact_mut(oh * ow));
-                for (x, (y, tap)) in x.chunks_exact(h * w).zip(outputs) {
-                    self.load(x, &mut padded);
-                    best[..self.len].fill(f32::NEG_INFINITY);
-                    number[..self.len].fill(-1.0);
-                    for (t, shift) in self.shifts().enumerate() {
-                        let x = &padded[shift..shift + self.len];
-                        for ((best, number), &x) in best[..self.len].iter_mut().zip(&mut number[..self.len]).zip(x) {
-                            larger(best, number, x, t as f32);
-                        }
-                    }
-                    self.store(&best, y, false);
-                    self.store(&number, tap, false);
-                }
-            },
-        );
+        // SAFETY: `Flat` says where planes lie, and the slices are whole planes of one number.
+        unsafe { launch(Max { flat: self, planes: self.planes(x, y), x, y, tap }) }
     }
 
     /// Adds to `dx` each output's gradient at its tap.
     pub(super) fn max_backward(&self, tap: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let (mut padded, mut number, mut sum) = ([0.0; ROOM], [-1.0; ROOM], [0.0; ROOM]);
-        let ([oh, ow], [h, w]) = (self.from, self.to);
-        dispatch(
-            #[inline(always)]
-            || {
-                let outputs = dy.chunks_exact(oh * ow).zip(tap.chunks_exact(oh * ow));
-                for (dx, (dy, tap)) in dx.chunks_exact_mut(h * w).zip(outputs) {
-                    self.load(dy, &mut padded);
-                    self.load(tap, &mut number);
-                    sum[..self.len].fill(0.0);
-                    let last = self.kernel[0] * self.kernel[1] - 1;
-                    for (t, shift) in self.shifts().enumerate() {
-                        let (dy, number) = (&padded[shift..shift + self.len], &number[shift..shift + self.len]);
-                        let wanted = (last - t) as f32;
-                        for ((sum, &dy), &number) in sum[..self.len].iter_mut().zip(dy).zip(number) {
-                            *sum += if number == wanted { dy } else { 0.0 };
-                        }
-                    }
-                    self.store(&sum, dx, true);
-                }
-            },
-        );
+        // SAFETY: as above.
+        unsafe { launch(MaxBackward { flat: self, planes: self.planes(dy, dx), tap, dy, dx }) }
     }
 
-    /// `y` = the sum of each window.
-    pub(super) fn sum(&self, x: &[f32], y: &mut [f32], add: bool) {
-        self.sum_scaled(x, None, y, add);
+    /// `y` = the average of each window.
+    pub(super) fn average(&self, geo: &Pool2d, x: &[f32], y: &mut [f32]) {
+        let shares = Flat::shares(geo);
+        // SAFETY: as above.
+        unsafe {
+            launch(Sum { flat: self, planes: self.planes(x, y), before: None, after: Some(&shares), x, y, add: false })
+        }
     }
 
     /// `dx` = the sum of the shares of the outputs that used each element.
-    pub(super) fn sum_shares(&self, geo: &Pool2d, dy: &[f32], dx: &mut [f32], add: bool) {
-        let mut shares = [0.0; ROOM];
-        let [oh, ow] = self.from;
-        for (i, share) in shares[..oh * ow].iter_mut().enumerate() {
-            *share = 1.0 / (geo.covered(0, i / ow) * geo.covered(1, i % ow)) as f32;
+    pub(super) fn average_backward(&self, geo: &Pool2d, dy: &[f32], dx: &mut [f32], add: bool) {
+        let shares = Flat::shares(geo);
+        // SAFETY: as above.
+        unsafe {
+            launch(Sum {
+                flat: self,
+                planes: self.planes(dy, dx),
+                before: Some(&shares),
+                after: None,
+                x: dy,
+                y: dx,
+                add,
+            })
         }
-        self.sum_scaled(dy, Some(&shares[..oh * ow]), dx, add);
     }
 
-    /// The sum over each window of `x`, element by element times `scale`.
+    fn planes(&self, from: &[f32], to: &[f32]) -> usize {
+        let (read, written) = (self.from[0] * self.from[1], self.to[0] * self.to[1]);
+        assert!(from.len() / read == to.len() / written && from.len().is_multiple_of(read), "not whole planes");
+        to.len() / written
+    }
+
+    /// Copies plane `i` into its border, element by element times `scale`.
     #[inline(always)]
-    fn sum_scaled(&self, x: &[f32], scale: Option<&[f32]>, y: &mut [f32], add: bool) {
-        let (mut padded, mut scaled, mut sum) = ([0.0; ROOM], [0.0; ROOM], [0.0; ROOM]);
-        let ([h, w], [oh, ow]) = (self.from, self.to);
-        dispatch(
-            #[inline(always)]
-            || {
-                for (x, y) in x.chunks_exact(h * w).zip(y.chunks_exact_mut(oh * ow)) {
-                    if let Some(scale) = scale {
-                        for ((scaled, &x), &scale) in scaled.iter_mut().zip(x).zip(scale) {
-                            *scaled = x * scale;
-                        }
-                        self.load(&scaled[..h * w], &mut padded);
+    unsafe fn load<V: Vector>(&self, x: &[f32], i: usize, scale: Option<&[f32; ROOM]>, buffer: &mut [f32; ROOM]) {
+        let [rows, columns] = self.from;
+        // SAFETY: the caller vouches for the plane; `new` checked that its rows fit in the buffer.
+        unsafe {
+            for j in 0..rows {
+                let from = x.as_ptr().add((i * rows + j) * columns);
+                let to = buffer.as_mut_ptr().add((self.before[0] + j) * self.pitch + self.before[1]);
+                for at in (0..columns).step_by(V::LANES) {
+                    let n = (columns - at).min(V::LANES);
+                    let v = V::load_first(from.add(at), n);
+                    let v = if let Some(scale) = scale {
+                        v.mul(V::load_first(scale.as_ptr().add(j * columns + at), n))
                     } else {
-                        self.load(x, &mut padded);
-                    }
-                    sum[..self.len].fill(0.0);
-                    for shift in self.shifts() {
-                        for (sum, &x) in sum[..self.len].iter_mut().zip(&padded[shift..shift + self.len]) {
-                            *sum += x;
-                        }
-                    }
-                    self.store(&sum, y, add);
+                        v
+                    };
+                    v.store_first(to.add(at), n);
                 }
-            },
-        );
+            }
+        }
+    }
+
+    /// Copies the rows of a computed plane, without the gaps, to plane `i`, element by element times `scale`.
+    #[inline(always)]
+    unsafe fn store<V: Vector>(
+        &self,
+        buffer: &[f32; ROOM],
+        y: &mut [f32],
+        i: usize,
+        scale: Option<&[f32; ROOM]>,
+        add: bool,
+    ) {
+        let [rows, columns] = self.to;
+        // SAFETY: as above.
+        unsafe {
+            for j in 0..rows {
+                let from = buffer.as_ptr().add(j * self.pitch);
+                let to = y.as_mut_ptr().add((i * rows + j) * columns);
+                for at in (0..columns).step_by(V::LANES) {
+                    let n = (columns - at).min(V::LANES);
+                    let v = V::load_first(from.add(at), n);
+                    let v = if let Some(scale) = scale {
+                        v.mul(V::load_first(scale.as_ptr().add(j * columns + at), n))
+                    } else {
+                        v
+                    };
+                    let v = if add { v.add(V::load_first(to.add(at), n)) } else { v };
+                    v.store_first(to.add(at), n);
+                }
+            }
+        }
+    }
+
+    /// Calls `f` with the number and shift of each place of the window.
+    #[inline(always)]
+    fn places(&self, mut f: impl FnMut(usize, usize)) {
+        for y in 0..self.kernel[0] {
+            for x in 0..self.kernel[1] {
+                f(y * self.kernel[1] + x, y * self.pitch + x);
+            }
+        }
+    }
+}
+
+struct Max<'a> {
+    flat: &'a Flat,
+    planes: usize,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    tap: &'a mut [f32],
+}
+
+impl Job for Max<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let mut padded = [f32::NEG_INFINITY; ROOM];
+        let (mut largest, mut number) = ([0.0; ROOM], [0.0; ROOM]);
+        for i in 0..self.planes {
+            // SAFETY: passed on to the caller; `new` left room for a vector after the last position.
+            unsafe {
+                self.flat.load::<V>(self.x, i, None, &mut padded);
+                for q in (0..self.flat.len).step_by(V::LANES) {
+                    let (mut best, mut tap) = (V::splat(f32::NEG_INFINITY), V::splat(-1.0));
+                    self.flat.places(|t, shift| {
+                        V::load(padded.as_ptr().add(q + shift)).take_larger(V::splat(t as f32), &mut best, &mut tap);
+                    });
+                    best.store(largest.as_mut_ptr().add(q));
+                    tap.store(number.as_mut_ptr().add(q));
+                }
+                self.flat.store::<V>(&largest, self.y, i, None, false);
+                self.flat.store::<V>(&number, self.tap, i, None, false);
+            }
+        }
+    }
+}
+
+struct MaxBackward<'a> {
+    flat: &'a Flat,
+    planes: usize,
+    tap: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
+
+impl Job for MaxBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (mut padded, mut number, mut sums) = ([0.0; ROOM], [-1.0; ROOM], [0.0; ROOM]);
+        let last = self.flat.kernel[0] * self.flat.kernel[1] - 1;
+        for i in 0..self.planes {
+            // SAFETY: passed on to the caller; `new` left room for a vector after the last position.
+            unsafe {
+                self.flat.load::<V>(self.dy, i, None, &mut padded);
+                self.flat.load::<V>(self.tap, i, None, &mut number);
+                for q in (0..self.flat.len).step_by(V::LANES) {
+                    let mut sum = V::splat(0.0);
+                    self.flat.places(|t, shift| {
+                        let dy = V::load(padded.as_ptr().add(q + shift));
+                        let number = V::load(number.as_ptr().add(q + shift));
+                        sum = sum.add(dy.where_equal(number, V::splat((last - t) as f32)));
+                    });
+                    sum.store(sums.as_mut_ptr().add(q));
+                }
+                self.flat.store::<V>(&sums, self.dx, i, None, true);
+            }
+        }
+    }
+}
+
+struct Sum<'a> {
+    flat: &'a Flat,
+    planes: usize,
+    /// Factors of what is read and of what is computed.
+    before: Option<&'a [f32; ROOM]>,
+    after: Option<&'a [f32; ROOM]>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    add: bool,
+}
+
+impl Job for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let (mut padded, mut sums) = ([0.0; ROOM], [0.0; ROOM]);
+        for i in 0..self.planes {
+            // SAFETY: passed on to the caller; `new` left room for a vector after the last position.
+            unsafe {
+                self.flat.load::<V>(self.x, i, self.before, &mut padded);
+                for q in (0..self.flat.len).step_by(V::LANES) {
+                    let mut sum = V::splat(0.0);
+                    self.flat.places(|_, shift| sum = sum.add(V::load(padded.as_ptr().add(q + shift))));
+                    sum.store(sums.as_mut_ptr().add(q));
+                }
+                self.flat.store::<V>(&sums, self.y, i, self.after, self.add);
+            }
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use flat::Flat;
 
-use super::reduce::fold;
 use super::simd::dispatch;
+use super::sum::sum;
 
 /// The geometry of a 2-D pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,8 +204,7 @@ pub fn avg_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32]) {
         return;
     }
     if let Some(flat) = Flat::of_input(geo) {
-        flat.sum(x, y, false);
-        return scale_by_count(geo, y);
+        return flat.average(geo, x, y);
     }
     y.fill(0.0);
     dispatch(
@@ -264,7 +263,7 @@ pub fn avg_pool2d_backward(geo: &Pool2d, dy: &[f32], dx: &mut [f32], accumulate:
         return;
     }
     if let Some(flat) = Flat::of_output(geo) {
-        return flat.sum_shares(geo, dy, dx, accumulate);
+        return flat.average_backward(geo, dy, dx, accumulate);
     }
     if !accumulate {
         dx.fill(0.0);
@@ -304,14 +303,9 @@ pub fn avg_pool2d_backward(geo: &Pool2d, dy: &[f32], dx: &mut [f32], accumulate:
 /// When `x` is not `y.len()` planes.
 pub fn global_avg_pool_forward(inner: usize, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), inner * y.len(), "the input is not {} planes of {inner}", y.len());
-    dispatch(
-        #[inline(always)]
-        || {
-            for (x, y) in x.chunks_exact(inner.max(1)).zip(y) {
-                *y = (fold(x, |x| x) / inner as f64) as f32;
-            }
-        },
-    );
+    for (x, y) in x.chunks_exact(inner.max(1)).zip(y) {
+        *y = sum(x) / inner as f32;
+    }
 }
 
 /// The gradient of [`global_avg_pool_forward`]: `dx` is overwritten, or added to with `accumulate`.

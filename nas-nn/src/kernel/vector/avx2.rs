@@ -6,7 +6,7 @@ use super::{Job, NOWHERE, Vector, store_each};
 
 /// Runs `job` in code compiled for AVX2.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn enter(job: &impl Job) {
+pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
     unsafe { job.run::<Ymm>() }
 }
@@ -69,6 +69,11 @@ impl Vector for Ymm {
     #[inline(always)]
     unsafe fn load_first(p: *const f32, n: usize) -> Self {
         unsafe { Ymm(_mm256_maskload_ps(p, first(n))) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_first(self, n: usize) -> Self {
+        unsafe { Ymm(_mm256_and_ps(self.0, _mm256_castsi256_ps(first(n)))) }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::{Job, NOWHERE, Vector};
 
 /// Runs `job` in code compiled for AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn enter(job: &impl Job) {
+pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
     unsafe { job.run::<Zmm>() }
 }
@@ -77,6 +77,11 @@ impl Vector for Zmm {
     #[inline(always)]
     unsafe fn load_first(p: *const f32, n: usize) -> Self {
         unsafe { Zmm(_mm512_maskz_loadu_ps(first(n), p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_first(self, n: usize) -> Self {
+        unsafe { Zmm(_mm512_maskz_mov_ps(first(n), self.0)) }
     }
 
     #[inline(always)]

@@ -58,6 +58,17 @@ pub(super) trait Vector: Copy {
         }
     }
 
+    /// The first `n` lanes, at most `LANES`, and zeros.
+    #[inline(always)]
+    unsafe fn keep_first(self, n: usize) -> Self {
+        let mut lanes = [0.0; 4];
+        // SAFETY: as above.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            Self::load_first(lanes.as_ptr(), n)
+        }
+    }
+
     /// Writes the first `n` lanes, at most `LANES`.
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize) {
@@ -138,11 +149,14 @@ pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// Work that is compiled for every vector. `run` must be `#[inline(always)]`.
 pub(super) trait Job {
+    /// What it gives.
+    type Output;
+
     /// Does it.
     ///
     /// # Safety
     /// The vector's instruction set must be present, and the job's pointers valid for what its geometry reads and writes.
-    unsafe fn run<V: Vector>(&self);
+    unsafe fn run<V: Vector>(self) -> Self::Output;
 }
 
 /// Lanes of the vectors that [`launch`] uses now on this thread.
@@ -163,7 +177,7 @@ pub(super) fn sums() -> usize {
 ///
 /// # Safety
 /// The job's pointers must be valid for what its geometry reads and writes.
-pub(super) unsafe fn launch(job: &impl Job) {
+pub(super) unsafe fn launch<J: Job>(job: J) -> J::Output {
     // SAFETY: `current` returns only sets this processor has; the rest is the caller's.
     unsafe {
         match current() {
@@ -182,9 +196,11 @@ pub(super) unsafe fn launch(job: &impl Job) {
 pub(super) fn spread(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32], strides: [usize; 2], add: bool) {
     struct Spread<'a>(&'a [f32], usize, *mut f32, [usize; 2], bool);
     impl Job for Spread<'_> {
+        type Output = ();
+
         #[inline(always)]
-        unsafe fn run<V: Vector>(&self) {
-            let Spread(from, columns, to, strides, add) = *self;
+        unsafe fn run<V: Vector>(self) {
+            let Spread(from, columns, to, strides, add) = self;
             for (j, row) in from.chunks_exact(columns).enumerate() {
                 // SAFETY: passed on to the caller.
                 unsafe { V::spread(row.as_ptr(), to.add(j * strides[0]), strides[1], columns, add) }
@@ -194,7 +210,7 @@ pub(super) fn spread(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32], 
     assert!(rows > 0 && columns > 0 && from.len() == rows * columns, "not a matrix of {rows} x {columns}");
     assert!((rows - 1) * strides[0] + (columns - 1) * strides[1] < to.len(), "elements spread beyond their plane");
     // SAFETY: the last element lies inside `to`.
-    unsafe { launch(&Spread(from, columns, to.as_mut_ptr(), strides, add)) }
+    unsafe { launch(Spread(from, columns, to.as_mut_ptr(), strides, add)) }
 }
 
 /// `store_lanes` where the instruction set has no compression.

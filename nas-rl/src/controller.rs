@@ -1,0 +1,160 @@
+//! The controller: an agent as a strategy of a study.
+
+use nas_core::strategy::Unseen;
+use nas_core::{Diagnostics, Error, Origin, Proposal, Purpose, SearchSpace, Seed, Strategy, Trial};
+
+use crate::agent::Agent;
+use crate::environment::{Environment, Episode};
+use crate::rollout::{Finished, Rollout};
+
+/// Trials drawn evenly before the policy is asked.
+const WARMUP: u64 = 10;
+/// Of this many trials one is drawn evenly, so that a study can always tell whether its policy is better than chance.
+const CONTROL: u64 = 10;
+/// Trials an update learns from.
+const BATCH: usize = 5;
+/// How often a policy may repeat itself before an even draw takes its place.
+const REPEATS: u32 = 50;
+
+/// A study has settled when the entropy fell below this share of its start …
+const SETTLED_ENTROPY: f64 = 0.1;
+/// … and the best reward has not changed for this many trials.
+const SETTLED_TRIALS: u64 = 40;
+
+/// An agent as a [`Strategy`].
+///
+/// The first ten trials and every tenth after are drawn evenly from the space; the others by the agent's policy. No
+/// architecture is proposed twice. The agent is updated after every fifth trial. Everything follows from the seed and the
+/// order of the calls, so a study is resumed by replaying it.
+pub struct Controller<A: Agent> {
+    agent: A,
+    environment: Environment,
+    unseen: Unseen,
+    seed: Seed,
+    proposed: u64,
+    observed: u64,
+    rollout: Rollout,
+    updates: u64,
+    draws: u64,
+    repeats: u64,
+    best: Option<(f64, u64)>,
+    /// The entropy of an even choice, averaged over steps, and the last one heard of.
+    entropy: Option<(f64, f64)>,
+}
+
+impl<A: Agent> Controller<A> {
+    /// A controller of `agent` on `space`.
+    pub fn new(agent: A, space: SearchSpace, seed: Seed) -> Self {
+        Controller {
+            agent,
+            environment: Environment::new(space.clone()),
+            unseen: Unseen::new(space),
+            seed,
+            proposed: 0,
+            observed: 0,
+            rollout: Rollout::default(),
+            updates: 0,
+            draws: 0,
+            repeats: 0,
+            best: None,
+            entropy: None,
+        }
+    }
+
+    /// The agent.
+    pub fn agent(&mut self) -> &mut A {
+        &mut self.agent
+    }
+
+    fn next(&mut self) -> Result<Option<Proposal>, Error> {
+        let number = self.proposed;
+        let mut rng = self.seed.stream(Purpose::Propose, number);
+        let even = number < WARMUP || number % CONTROL == CONTROL - 1;
+        if !even && !self.unseen.is_exhausted() {
+            for _ in 0..REPEATS {
+                let episode = self.agent.act(&self.environment, &mut rng)?;
+                self.draws += 1;
+                if self.unseen.insert(&episode.architecture) {
+                    let origin = Origin::Policy { updates: self.updates };
+                    return Ok(Some(Proposal { architecture: episode.architecture, origin }));
+                }
+                self.repeats += 1;
+            }
+        }
+        let drawn = self.unseen.draw(&mut rng)?;
+        Ok(drawn.map(|architecture| Proposal { architecture, origin: Origin::Random }))
+    }
+
+    fn update(&mut self) -> Diagnostics {
+        let rollout = std::mem::take(&mut self.rollout);
+        let mut diagnostics = self.agent.update(&rollout);
+        self.updates += 1;
+        if let Some(entropy) = diagnostics.get("entropy") {
+            let even = rollout.finished.iter().map(|f| even_entropy(&f.episode)).sum::<f64>();
+            let even = even / rollout.finished.len().max(1) as f64;
+            self.entropy = Some((even, entropy));
+            if even > 0.0 {
+                diagnostics.set("entropy_normalised", entropy / even);
+            }
+        }
+        diagnostics.set("repeats", self.repeats as f64 / self.draws.max(1) as f64);
+        diagnostics
+    }
+}
+
+/// The mean entropy of the steps of `episode` if every open option were as likely.
+fn even_entropy(episode: &Episode) -> f64 {
+    let open = |mask: &[bool]| mask.iter().filter(|&&open| open).count() as f64;
+    episode.choices.iter().map(|c| open(&c.mask).ln()).sum::<f64>() / episode.choices.len().max(1) as f64
+}
+
+impl<A: Agent> Strategy for Controller<A> {
+    fn name(&self) -> &'static str {
+        self.agent.name()
+    }
+
+    fn propose(&mut self, n: usize) -> Result<Vec<Proposal>, Error> {
+        let mut proposals = Vec::new();
+        while proposals.len() < n {
+            let Some(proposal) = self.next()? else { break };
+            self.proposed += 1;
+            proposals.push(proposal);
+        }
+        Ok(proposals)
+    }
+
+    fn observe(&mut self, finished: &[Trial]) -> Result<Diagnostics, Error> {
+        let mut diagnostics = Diagnostics::default();
+        for trial in finished {
+            let episode = self.environment.replay(&trial.architecture)?;
+            let reward = trial.reward().filter(|r| r.is_finite());
+            // An untrained policy is even, so the warm-up is its own.
+            let warm_up = self.observed < WARMUP && self.updates < 2;
+            let on_policy = warm_up || matches!(trial.origin, Origin::Policy { .. });
+            self.rollout.finished.push(Finished { episode, reward, on_policy });
+            self.observed += 1;
+            if let Some(reward) = reward
+                && self.best.is_none_or(|(best, _)| reward > best)
+            {
+                self.best = Some((reward, self.observed));
+            }
+            if self.rollout.finished.len() >= BATCH {
+                diagnostics = self.update();
+            }
+        }
+        Ok(diagnostics)
+    }
+
+    fn converged(&self) -> Option<String> {
+        let (_, since) = self.best?;
+        let (even, now) = self.entropy?;
+        let still = self.observed - since;
+        if even > 0.0 && now < SETTLED_ENTROPY * even && still >= SETTLED_TRIALS {
+            let share = 100.0 * now / even;
+            return Some(format!(
+                "the policy's entropy fell to {share:.0} % of an even one and the best reward has not changed for {still} trials"
+            ));
+        }
+        None
+    }
+}

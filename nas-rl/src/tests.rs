@@ -1,0 +1,129 @@
+//! What every strategy promises, and what a controller learns.
+
+use std::collections::BTreeSet;
+
+use nas_core::{Architecture, Origin, Seed, Strategy};
+
+use crate::testing::{conditional, cube, run, trial};
+use crate::{STRATEGIES, strategy};
+
+/// A planted optimum: option i of decision d is worth its place in a fixed shuffle.
+fn planted(architecture: &Architecture) -> Option<f64> {
+    let worth = architecture.iter().enumerate().map(|(d, (_, value))| {
+        let option: usize = value.to_string()[1..].parse().unwrap();
+        ((option * 3 + d * 2) % 5) as f64
+    });
+    Some(worth.sum())
+}
+
+#[test]
+fn no_strategy_repeats_itself_and_all_exhaust_a_space() {
+    for name in STRATEGIES {
+        let mut strategy = strategy(name, &cube(3, 5), Seed::new(2)).unwrap();
+        let tried = run(&mut *strategy, 200, planted);
+        let distinct: BTreeSet<String> = tried.iter().map(|(a, ..)| a.to_string()).collect();
+        assert_eq!((tried.len(), distinct.len()), (125, 125), "{name}");
+    }
+}
+
+#[test]
+fn a_replay_proposes_the_same() {
+    for name in STRATEGIES {
+        let space = conditional();
+        let reward = |a: &Architecture| (a.stable_hash() % 7 != 0).then(|| (a.stable_hash() % 100) as f64);
+        let all = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), 30, reward);
+        let again = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), 30, reward);
+        assert_eq!(all, again, "{name}");
+        let other = run(&mut *strategy(name, &space, Seed::new(6)).unwrap(), 30, reward);
+        assert_ne!(all, other, "{name}");
+    }
+}
+
+/// The mean reward of the trials after the warm-up, over seeds.
+fn mean_reward(name: &str, trials: u64, seeds: u64) -> f64 {
+    let mut total = 0.0;
+    for seed in 0..seeds {
+        let tried = run(&mut *strategy(name, &cube(6, 5), Seed::new(seed)).unwrap(), trials, planted);
+        let late = &tried[tried.len() / 2..];
+        total += late.iter().map(|(.., r)| r.unwrap()).sum::<f64>() / late.len() as f64;
+    }
+    total / seeds as f64
+}
+
+#[test]
+fn policies_beat_random_search_on_a_planted_optimum() {
+    let random = mean_reward("random", 200, 10);
+    assert!((random - 12.0).abs() < 0.5, "six even choices of 0 to 4: {random}");
+    for (name, margin) in [("reinforce", 5.0), ("reinforce-critic", 5.0), ("reinforce-lstm", 2.0), ("evolution", 5.0)] {
+        let mean = mean_reward(name, 200, 10);
+        assert!(mean > random + margin, "{name} {mean}, random {random}");
+    }
+}
+
+#[test]
+fn monotone_changes_of_the_reward_change_nothing() {
+    let changed = |a: &Architecture| planted(a).map(|r| (0.3 * r).exp() - 100.0);
+    for name in ["reinforce", "reinforce-critic", "reinforce-lstm"] {
+        let proposals = |reward: &dyn Fn(&Architecture) -> Option<f64>| -> Vec<Architecture> {
+            let mut strategy = strategy(name, &cube(6, 5), Seed::new(1)).unwrap();
+            run(&mut *strategy, 80, reward).into_iter().map(|(a, ..)| a).collect()
+        };
+        assert_eq!(proposals(&planted), proposals(&changed), "{name}");
+    }
+}
+
+#[test]
+fn one_in_ten_is_a_control() {
+    let tried = run(&mut *strategy("reinforce", &cube(6, 5), Seed::new(1)).unwrap(), 100, planted);
+    let random: Vec<usize> = (0..100).filter(|&i| tried[i].1 == Origin::Random).collect();
+    assert_eq!(random, (0..10).chain((19..100).step_by(10)).collect::<Vec<_>>());
+}
+
+/// Trials until convergence, and the entropies on the way.
+fn until_converged(reward: impl Fn(&Architecture) -> Option<f64>, limit: u64) -> (Option<(u64, String)>, Vec<f64>) {
+    let mut strategy = strategy("reinforce", &cube(6, 5), Seed::new(4)).unwrap();
+    let mut entropies = Vec::new();
+    for number in 0..limit {
+        let proposal = strategy.propose(1).unwrap().pop().unwrap();
+        let reward = reward(&proposal.architecture);
+        let said = strategy.observe(&[trial(number, proposal, reward)]).unwrap();
+        entropies.extend(said.get("entropy"));
+        if let Some(why) = strategy.converged() {
+            return (Some((number, why)), entropies);
+        }
+    }
+    (None, entropies)
+}
+
+#[test]
+fn an_easy_search_converges_and_says_so() {
+    let (converged, entropies) = until_converged(planted, 2_000);
+    let (trials, why) = converged.unwrap();
+    assert!(trials > 60, "{trials}");
+    assert!(why.contains("the policy's entropy fell to") && why.contains("has not changed for"), "{why}");
+    assert!((entropies[0] - 5_f64.ln()).abs() < 1e-6, "it starts even: {}", entropies[0]);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let windows: Vec<f64> = entropies.chunks_exact(10).map(mean).collect();
+    assert!(windows.first() > windows.last(), "{windows:?}");
+}
+
+#[test]
+fn chance_does_not_converge_early() {
+    let noise = |a: &Architecture| Some((a.stable_hash() % 1000) as f64);
+    assert_eq!(until_converged(noise, 100).0, None);
+}
+
+#[test]
+fn names_that_are_unknown_are_listed() {
+    let error = strategy("ppo", &cube(1, 2), Seed::new(0)).err().unwrap();
+    let text = "there is no agent \"ppo\"; agents: reinforce, reinforce-critic, reinforce-lstm, evolution, random";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn trials_of_another_space_are_an_error() {
+    let mut one = strategy("reinforce", &cube(2, 2), Seed::new(0)).unwrap();
+    let proposal = strategy("random", &cube(3, 3), Seed::new(0)).unwrap().propose(1).unwrap().pop().unwrap();
+    assert!(one.observe(&[trial(0, proposal, Some(1.0))]).is_err());
+    assert_eq!(one.name(), "reinforce");
+}
