@@ -78,8 +78,10 @@ impl From<CoreError> for Error {
         let message = error.to_string();
         match error {
             CoreError::Space(_) | CoreError::Architecture(_) | CoreError::Budget(_) => Self::new(Kind::Usage, message),
-            CoreError::Exists { path } => Self::new(Kind::Study, message)
-                .next(format!("continue it with `nas resume {}` or choose another folder with --study", path.display())),
+            CoreError::Exists { path } => Self::new(Kind::Study, message).next(format!(
+                "continue it with `nas resume {}` or choose another folder with --study",
+                path.display()
+            )),
             CoreError::NotFound { .. } => Self::new(Kind::Study, message).next("list studies with `nas studies`"),
             CoreError::Locked { .. } => {
                 Self::new(Kind::Study, message).next("wait until it ends, or look at it with `nas status`")

@@ -50,7 +50,10 @@ impl Progress {
 
     /// The heading of the improvement lines.
     pub(crate) fn heading(&self) {
-        self.say(format!("{:>6}  {:>8}  {:>10}  {:>8}  {:<20}  architecture", "trial", "accuracy", "parameters", "madds", "chosen by"));
+        self.say(format!(
+            "{:>6}  {:>8}  {:>10}  {:>8}  {:<20}  architecture",
+            "trial", "accuracy", "parameters", "madds", "chosen by"
+        ));
     }
 
     /// Takes the live line away.
@@ -120,7 +123,12 @@ impl Observer for Progress {
                         state.failed += 1;
                         tracing::warn!(trial = trial.number, %failure, "failed");
                     }
-                    _ => tracing::info!(trial = trial.number, reward = trial.reward(), seconds = trial.seconds, "finished"),
+                    _ => tracing::info!(
+                        trial = trial.number,
+                        reward = trial.reward(),
+                        seconds = trial.seconds,
+                        "finished"
+                    ),
                 }
             }
             Event::Observed { trial, best, diagnostics } => {
@@ -131,7 +139,9 @@ impl Observer for Progress {
                     state.best = Some((trial.number, trial.reward().unwrap_or(0.0)));
                     self.improvement(trial);
                 }
-                self.output.json(&serde_json::json!({"event": "trial", "trial": trial, "best": best, "diagnostics": diagnostics}));
+                self.output.json(
+                    &serde_json::json!({"event": "trial", "trial": trial, "best": best, "diagnostics": diagnostics}),
+                );
             }
             Event::Stopping { reason } => tracing::info!(%reason, "stopping"),
             _ => {}

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn quantiles_of_student() {
-        for (freedom, expected) in [(1.0, 12.706), (2.0, 4.303), (3.0, 3.182), (5.0, 2.571), (10.0, 2.228), (100.0, 1.984)] {
+        for (freedom, expected) in
+            [(1.0, 12.706), (2.0, 4.303), (3.0, 3.182), (5.0, 2.571), (10.0, 2.228), (100.0, 1.984)]
+        {
             assert!((student(freedom) - expected).abs() < 0.01 * expected, "{freedom}: {}", student(freedom));
         }
     }

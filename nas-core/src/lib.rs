@@ -21,9 +21,9 @@ pub use metrics::Metrics;
 pub use objective::{Direction, Objective};
 pub use seed::{Purpose, Rng, Seed};
 pub use space::SearchSpace;
-pub use storage::{MemoryStorage, Storage, StudyRecord};
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;
+pub use storage::{MemoryStorage, Storage, StudyRecord};
 pub use strategy::{Diagnostics, Strategy};
 pub use study::{Budget, Outcome, Study};
 pub use trial::{Failure, Origin, Proposal, Trial, TrialState};

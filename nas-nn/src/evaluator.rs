@@ -97,8 +97,8 @@ impl Evaluator for ChildTrainer {
             &mut progress,
         )
         .map_err(failure)?;
-        let evaluation = train::evaluate(&graph, network.logits, &params, &self.validation, &self.normalize)
-            .map_err(failure)?;
+        let evaluation =
+            train::evaluate(&graph, network.logits, &params, &self.validation, &self.normalize).map_err(failure)?;
         Ok(Metrics::new()
             .with("accuracy", evaluation.accuracy)
             .with("loss", evaluation.loss)

@@ -6,7 +6,7 @@ pub mod evaluator;
 pub mod family;
 pub mod graph;
 mod init;
-pub(crate) mod kernel;
+pub mod kernel;
 pub mod layer;
 pub mod network;
 pub mod op;

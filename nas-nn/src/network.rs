@@ -173,7 +173,8 @@ impl Network {
     }
 
     fn weights_file(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
-        let damaged = |e: safetensors::SafeTensorError| ModelError::Damaged { path: path.to_owned(), why: e.to_string() };
+        let damaged =
+            |e: safetensors::SafeTensorError| ModelError::Damaged { path: path.to_owned(), why: e.to_string() };
         let tensors = self.params.tensors().map(|t| {
             let view = TensorView::new(Dtype::F32, t.dims.to_vec(), bytemuck::cast_slice(t.values)).map_err(damaged)?;
             Ok((t.path.to_owned(), view))
@@ -223,7 +224,10 @@ impl Network {
             let values: Vec<f32> =
                 tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
             if tensor.shape() != dims || values.iter().any(|x| !x.is_finite()) {
-                return Err(bad(&weights, format!("\"{name}\" is {:?} and must be {dims:?}, all finite", tensor.shape())));
+                return Err(bad(
+                    &weights,
+                    format!("\"{name}\" is {:?} and must be {dims:?}, all finite", tensor.shape()),
+                ));
             }
             params.set(&name, &dims, &values)?;
         }

@@ -96,8 +96,11 @@ impl Params {
     /// All tensors: the trainable ones, then the states.
     pub fn tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
         let parameters = self.layout.parameters.iter().enumerate();
-        let parameters = parameters
-            .map(|(i, p)| Tensor { path: &p.path, dims: &p.dims, values: &self.values[self.layout.range(i)] });
+        let parameters = parameters.map(|(i, p)| Tensor {
+            path: &p.path,
+            dims: &p.dims,
+            values: &self.values[self.layout.range(i)],
+        });
         let states = self.layout.states.iter().zip(&self.states);
         parameters.chain(states.map(|(s, values)| Tensor { path: &s.path, dims: &s.dims, values }))
     }

@@ -58,7 +58,9 @@ pub(crate) fn gradcheck_fed(
     let y = op(&inputs);
     // Unequal weights: a symmetric gradient from above hides mistakes.
     let shape = y.shape();
-    let weights = if shape.is_batched() { graph.input("weights", shape.dims()) } else {
+    let weights = if shape.is_batched() {
+        graph.input("weights", shape.dims())
+    } else {
         let values: Vec<f32> = (0..shape.len()).map(weight).collect();
         graph.constant(shape.dims(), &values)
     };
@@ -95,7 +97,7 @@ pub(crate) fn gradcheck_fed(
     let largest = grads.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
     assert!(largest > 0.0 || grads.is_empty(), "all gradients are zero");
     let h = 5e-3_f32;
-    for i in 0..grads.len() {
+    for (i, &gradient) in grads.iter().enumerate() {
         let x = params.values[i];
         params.values[i] = x + h;
         let (up, above) = (params.values[i], total(&params));
@@ -103,11 +105,11 @@ pub(crate) fn gradcheck_fed(
         let (down, below) = (params.values[i], total(&params));
         params.values[i] = x;
         let expected = ((above - below) / f64::from(up - down)) as f32;
-        let error = (grads[i] - expected).abs();
+        let error = (gradient - expected).abs();
         assert!(
             error <= 2e-3 * largest.max(1.0) + 1e-2 * expected.abs(),
             "gradient {i} is {} and the difference quotient {expected}; graph:\n{graph:?}",
-            grads[i]
+            gradient
         );
     }
 }

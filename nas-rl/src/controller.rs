@@ -16,10 +16,12 @@ const BATCH: usize = 5;
 /// How often a policy may repeat itself before an even draw takes its place.
 const REPEATS: u32 = 50;
 
-/// A study has settled when the entropy fell below this share of its start …
-const SETTLED_ENTROPY: f64 = 0.1;
-/// … and the best reward has not changed for this many trials.
-const SETTLED_TRIALS: u64 = 40;
+/// A study has settled when the entropy, as a share of an even policy's, is below this …
+const SETTLED_ENTROPY: f64 = 0.6;
+/// … has stayed within this …
+const SETTLED_SPREAD: f64 = 0.05;
+/// … for this many updates, and the best reward has not changed for as many trials as those learned from.
+const SETTLED_UPDATES: usize = 10;
 
 /// An agent as a [`Strategy`].
 ///
@@ -38,8 +40,8 @@ pub struct Controller<A: Agent> {
     draws: u64,
     repeats: u64,
     best: Option<(f64, u64)>,
-    /// The entropy of an even choice, averaged over steps, and the last one heard of.
-    entropy: Option<(f64, f64)>,
+    /// The entropy after each update, as a share of an even policy's.
+    entropies: Vec<f64>,
 }
 
 impl<A: Agent> Controller<A> {
@@ -57,7 +59,7 @@ impl<A: Agent> Controller<A> {
             draws: 0,
             repeats: 0,
             best: None,
-            entropy: None,
+            entropies: Vec::new(),
         }
     }
 
@@ -92,8 +94,8 @@ impl<A: Agent> Controller<A> {
         if let Some(entropy) = diagnostics.get("entropy") {
             let even = rollout.finished.iter().map(|f| even_entropy(&f.episode)).sum::<f64>();
             let even = even / rollout.finished.len().max(1) as f64;
-            self.entropy = Some((even, entropy));
             if even > 0.0 {
+                self.entropies.push(entropy / even);
                 diagnostics.set("entropy_normalised", entropy / even);
             }
         }
@@ -147,14 +149,15 @@ impl<A: Agent> Strategy for Controller<A> {
 
     fn converged(&self) -> Option<String> {
         let (_, since) = self.best?;
-        let (even, now) = self.entropy?;
         let still = self.observed - since;
-        if even > 0.0 && now < SETTLED_ENTROPY * even && still >= SETTLED_TRIALS {
-            let share = 100.0 * now / even;
-            return Some(format!(
-                "the policy's entropy fell to {share:.0} % of an even one and the best reward has not changed for {still} trials"
-            ));
+        let last = &self.entropies[self.entropies.len().checked_sub(SETTLED_UPDATES)?..];
+        let (least, most) = last.iter().fold((f64::MAX, 0.0_f64), |(a, b), &h| (a.min(h), b.max(h)));
+        if most > SETTLED_ENTROPY || most - least > SETTLED_SPREAD || still < (SETTLED_UPDATES * BATCH) as u64 {
+            return None;
         }
-        None
+        let share = 100.0 * last[last.len() - 1];
+        Some(format!(
+            "the policy's entropy has settled at {share:.0} % of an even one and the best reward has not changed for {still} trials"
+        ))
     }
 }

@@ -74,13 +74,13 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     };
     let independent = || Box::new(Independent::new(&environment, 0.2));
     Ok(match name {
-        "reinforce" => reinforce(independent(), Box::new(MovingBaseline::default()), "reinforce"),
+        "reinforce" => reinforce(independent(), Box::<MovingBaseline>::default(), "reinforce"),
         "reinforce-critic" => {
             reinforce(independent(), Box::new(Critic::new(&environment, 0.01, &mut rng)), "reinforce-critic")
         }
         "reinforce-lstm" => {
             let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
-            reinforce(policy, Box::new(MovingBaseline::default()), "reinforce-lstm")
+            reinforce(policy, Box::<MovingBaseline>::default(), "reinforce-lstm")
         }
         "evolution" => Box::new(Evolution::new(space.clone(), seed)),
         "random" => Box::new(RandomSearch::new(space.clone(), seed)),

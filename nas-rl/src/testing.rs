@@ -5,9 +5,8 @@ use nas_core::{Architecture, Failure, Metrics, Origin, Proposal, SearchSpace, Se
 /// `slots` choices of `options` each.
 pub(crate) fn cube(slots: usize, options: usize) -> SearchSpace {
     let names: Vec<String> = (0..options).map(|i| format!("o{i}")).collect();
-    let builder = (0..slots).fold(SearchSpace::builder("cube"), |b, i| {
-        b.choice(&format!("d{i}"), names.iter().map(String::as_str))
-    });
+    let builder = (0..slots)
+        .fold(SearchSpace::builder("cube"), |b, i| b.choice(&format!("d{i}"), names.iter().map(String::as_str)));
     builder.build().unwrap()
 }
 

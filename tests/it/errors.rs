@@ -114,7 +114,9 @@ fn a_damaged_study() {
         let _ = fs::remove_file(folder.path().join("study").join(extra));
     }
     let mut all = Vec::new();
-    for (name, damaged) in [("text", &b"this is no database"[..]), ("empty", b""), ("truncated", &bytes[..bytes.len() / 2])] {
+    for (name, damaged) in
+        [("text", &b"this is no database"[..]), ("empty", b""), ("truncated", &bytes[..bytes.len() / 2])]
+    {
         fs::write(&database, damaged).unwrap();
         for command in ["resume", "status"] {
             let text = says(folder.path(), &[command, "study"]);
@@ -182,7 +184,9 @@ fn a_damaged_model() {
     let cut = says(folder.path(), &evaluate);
     assert!(cut.starts_with("exit 4\n") && cut.contains("weights"), "{cut}");
     fs::write(&weights, &bytes).unwrap();
-    for damaged in [text.replace("\"version\": 1", "\"version\": 9"), text.replace("cnn_cell", "cnn_sell"), "{".to_owned()] {
+    for damaged in
+        [text.replace("\"version\": 1", "\"version\": 9"), text.replace("cnn_cell", "cnn_sell"), "{".to_owned()]
+    {
         fs::write(&json, damaged).unwrap();
         let says = says(folder.path(), &evaluate);
         assert!(says.starts_with("exit 4\n") && says.contains("is no model"), "{says}");
@@ -267,7 +271,10 @@ fn a_folder_that_cannot_be_written() {
     Stripes::default().write(folder.path());
     // Not even the administrator can make a folder below a file.
     fs::write(folder.path().join("file"), "").unwrap();
-    insta::assert_snapshot!(says(folder.path(), &["search", "images", "--study", "file/study", "--trials", "1", "--quiet"]));
+    insta::assert_snapshot!(says(
+        folder.path(),
+        &["search", "images", "--study", "file/study", "--trials", "1", "--quiet"]
+    ));
 }
 
 #[test]

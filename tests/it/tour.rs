@@ -27,7 +27,10 @@ fn from_search_to_prediction() {
 
     let search = ["search", "images", "--trials", "12", "--final-epochs", "12"];
     let text = stdout(at, &search);
-    check_contains(&text, &["12 trials", "winner (trial ", "hand-made default", "random trials", "multiply-adds", "Next:"]);
+    check_contains(
+        &text,
+        &["12 trials", "winner (trial ", "hand-made default", "random trials", "multiply-adds", "Next:"],
+    );
     check_contains(&text, &["studies/images/models/trial-"]);
 
     let study = "studies/images";
@@ -55,15 +58,22 @@ fn from_search_to_prediction() {
     let csv = stdout(at, &["predict", &model, images]);
     assert_eq!(csv.lines().count(), 31);
     assert_eq!(csv.lines().next(), Some("index,class,name,probability"));
-    let right = csv.lines().skip(1).enumerate().filter(|(i, line)| line.split(',').nth(1) == Some(&(i % 3).to_string()));
+    let right =
+        csv.lines().skip(1).enumerate().filter(|(i, line)| line.split(',').nth(1) == Some(&(i % 3).to_string()));
     assert_eq!(right.count() as f64 / 30.0, scored["accuracy"].as_f64().unwrap());
     nas(at).args(["predict", &model, images, "-o", "out.csv"]).assert().success();
     assert_eq!(std::fs::read_to_string(at.join("out.csv")).unwrap(), csv);
     nas(at).args(["predict", &model, images, "-o", "out.csv"]).assert().code(74);
 
-    check_contains(&stdout(at, &["train", study, "1", "--epochs", "1", "--seeds", "2"]), &["±", "models/trial-1.safetensors"]);
+    check_contains(
+        &stdout(at, &["train", study, "1", "--epochs", "1", "--seeds", "2"]),
+        &["±", "models/trial-1.safetensors"],
+    );
     nas(at).args(["train", study, "1", "--epochs", "1"]).assert().code(74);
-    check_contains(&stdout(at, &["train", study, "default", "--epochs", "1", "--seeds", "1", "-o", "mine"]), &["mine.safetensors"]);
+    check_contains(
+        &stdout(at, &["train", study, "default", "--epochs", "1", "--seeds", "1", "-o", "mine"]),
+        &["mine.safetensors"],
+    );
 
     // A second search makes a second folder.
     let again = ["search", "images", "--trials", "2", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1"];
@@ -74,12 +84,15 @@ fn from_search_to_prediction() {
 fn json_lines_are_json() {
     let folder = tempfile::tempdir().unwrap();
     Stripes::default().write(folder.path());
-    let search = ["search", "images", "--trials", "3", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1", "--json"];
+    let search =
+        ["search", "images", "--trials", "3", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1", "--json"];
     let text = stdout(folder.path(), &search);
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["study", "trial", "trial", "trial", "result"]);
-    for command in [&["studies"][..], &["status", "studies/images"], &["space", "list"], &["space", "check", "cnn_cell"]] {
+    for command in
+        [&["studies"][..], &["status", "studies/images"], &["space", "list"], &["space", "check", "cnn_cell"]]
+    {
         let text = stdout(folder.path(), &[command, &["--json"]].concat());
         assert!(!text.is_empty() && text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
     }
@@ -90,7 +103,10 @@ fn spaces() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     check_contains(&stdout(at, &["space", "list"]), &["cnn_cell"]);
-    check_contains(&stdout(at, &["space", "check", "cnn_cell"]), &["architectures", "cell.op_0_1", "parameters", "default"]);
+    check_contains(
+        &stdout(at, &["space", "check", "cnn_cell"]),
+        &["architectures", "cell.op_0_1", "parameters", "default"],
+    );
     let toml = stdout(at, &["space", "show", "cnn_cell"]);
     std::fs::write(at.join("mine.toml"), toml.replace(", \"avg_pool3x3\"", "")).unwrap();
     let (all, fewer) = (stdout(at, &["space", "count", "cnn_cell"]), stdout(at, &["space", "count", "mine.toml"]));
@@ -110,7 +126,11 @@ fn a_configuration_file_and_flags_that_win() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     Stripes::default().write(at);
-    std::fs::write(at.join("nas.toml"), "seed = 5\nagent = \"random\"\nepochs = 1\nfinal-epochs = 1\nfinal-seeds = 1\n").unwrap();
+    std::fs::write(
+        at.join("nas.toml"),
+        "seed = 5\nagent = \"random\"\nepochs = 1\nfinal-epochs = 1\nfinal-seeds = 1\n",
+    )
+    .unwrap();
     stdout(at, &["search", "images", "--config", "nas.toml", "--trials", "2", "--seed", "6", "--study", "s"]);
     check_contains(&stdout(at, &["show", "s"]), &["agent random, seed 6", "epochs = 1"]);
 }

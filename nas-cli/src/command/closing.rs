@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::interrupt;
 use crate::output::{self, Output};
 use crate::statistics::{Difference, Summary};
 use crate::study_folder::{self, StudyFolder};
-use crate::interrupt;
 
 /// How many random trials of the study are trained to the full as a control.
 const RANDOM_CONTROLS: usize = 3;
@@ -50,7 +50,8 @@ pub(crate) fn close(
     output: Output,
 ) -> Result<()> {
     let Some(winner) = study_folder::best(trials) else {
-        let failures: Vec<String> = trials.iter().take(3).map(|t| format!("trial {}: {:?}", t.number, t.state)).collect();
+        let failures: Vec<String> =
+            trials.iter().take(3).map(|t| format!("trial {}: {:?}", t.number, t.state)).collect();
         let message = format!("no trial succeeded, so there is no winner ({})", failures.join("; "));
         return Err(Error::new(Kind::Other, message).next(format!("see {}/study.log", folder.path().display())));
     };

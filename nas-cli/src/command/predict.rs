@@ -59,7 +59,8 @@ fn write(network: &Network, images: &Images, output: Output, to: impl Write) -> 
                 "index": index, "class": class, "name": classes[class], "probabilities": row,
             }));
             if !output.is_json() {
-                let record = [index.to_string(), class.to_string(), classes[class].clone(), format!("{:.6}", row[class])];
+                let record =
+                    [index.to_string(), class.to_string(), classes[class].clone(), format!("{:.6}", row[class])];
                 result = result.and_then(|()| csv.write_record(record));
             }
         }

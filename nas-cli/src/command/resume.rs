@@ -8,10 +8,10 @@ use nas_core::{SqliteStorage, Storage as _, Study};
 use super::search;
 use crate::cli;
 use crate::error::{Error, Kind, Result};
+use crate::log;
 use crate::output::Output;
 use crate::progress::Limits;
 use crate::study_folder::StudyFolder;
-use crate::log;
 
 /// Continues a study.
 pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {

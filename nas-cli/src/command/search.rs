@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nas_core::{Budget, Objective, Purpose, Seed, SqliteStorage, Storage, StopReason, Study, StudyRecord, Trial};
+use nas_core::{Budget, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord, Trial};
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family::{self, Task};
@@ -111,7 +111,8 @@ pub(crate) fn go(
     let outcome = outcome?;
     let resume = format!("nas resume {}", folder.path().display());
     if outcome.reason == StopReason::Interrupted {
-        let message = format!("interrupted; {} trials are saved in {}", finished(study.trials()), folder.path().display());
+        let message =
+            format!("interrupted; {} trials are saved in {}", finished(study.trials()), folder.path().display());
         return Err(Error::new(Kind::Interrupted, message).next(format!("continue with `{resume}`")));
     }
     output.line(format!("\nSearch over: {}. {} trials.", outcome.reason, finished(study.trials())));

@@ -69,23 +69,26 @@ fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()>
     let default = training_cost(family, &family.default_architecture(), &TASK, batch)?;
     let size = space.cardinality().to_string();
 
-    let figures: [(&str, fn(&TrainingCost) -> u64); 3] =
-        [("parameters", |c| c.cost.parameters), ("multiply-adds", |c| c.cost.madds), ("training memory, bytes", |c| c.memory)];
+    let figures = |c: &TrainingCost| [c.cost.parameters, c.cost.madds, c.memory];
     let mut rows = Vec::new();
-    for (name, figure) in figures {
-        let mut all: Vec<u64> = costs.iter().map(figure).collect();
+    for (i, name) in ["parameters", "multiply-adds", "training memory, bytes"].into_iter().enumerate() {
+        let mut all: Vec<u64> = costs.iter().map(|c| figures(c)[i]).collect();
         all.sort_unstable();
         let quantiles = [0, all.len() / 2, all.len() - 1].map(|i| all[i]);
-        output.json(&serde_json::json!({"figure": name, "least": quantiles[0], "median": quantiles[1], "most": quantiles[2], "default": figure(&default)}));
-        let cells = quantiles.into_iter().chain([figure(&default)]).map(|n| output::short(n as f64));
+        output.json(&serde_json::json!({"figure": name, "least": quantiles[0], "median": quantiles[1], "most": quantiles[2], "default": figures(&default)[i]}));
+        let cells = quantiles.into_iter().chain([figures(&default)[i]]).map(|n| output::short(n as f64));
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
     let slots = space.slots();
-    let decisions = slots.iter().map(|slot| vec![slot.path.clone(), slot.options.len().to_string(), slot.options.join(" ")]);
+    let decisions =
+        slots.iter().map(|slot| vec![slot.path.clone(), slot.options.len().to_string(), slot.options.join(" ")]);
     output.json(&serde_json::json!({"space": space.name(), "architectures": size, "decisions": slots.len()}));
     output.answer(format!("{}: {size} architectures, {} decisions\n", space.name(), slots.len()));
     output.answer(output::table(&["decision", "options", ""], &[1], decisions.collect()));
     let header = ["", "least", "median", "most", "default"];
-    output.answer(format!("\nOf {COSTED} networks drawn evenly, for {TASK}:\n{}", output::table(&header, &[1, 2, 3, 4], rows)));
+    output.answer(format!(
+        "\nOf {COSTED} networks drawn evenly, for {TASK}:\n{}",
+        output::table(&header, &[1, 2, 3, 4], rows)
+    ));
     Ok(())
 }

@@ -38,7 +38,12 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
         return Err(Error::new(Kind::Io, message).next("choose another file with --output"));
     }
     let data = config.source.open()?;
-    output.line(format!("Training {name}: {} epochs, {} seeds, all {} training images.", recipe.epochs, args.seeds, data.train.len()));
+    output.line(format!(
+        "Training {name}: {} epochs, {} seeds, all {} training images.",
+        recipe.epochs,
+        args.seeds,
+        data.train.len()
+    ));
     let jobs = search::jobs(None)?;
     let trained =
         closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, jobs, output)?;

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
 /// CSV with a column for every decision and metric that any trial has.
 fn csv(trials: &[Trial]) -> Result<()> {
     let decisions: BTreeSet<&str> = trials.iter().flat_map(|t| t.architecture.iter().map(|(path, _)| path)).collect();
-    let metrics: BTreeSet<&str> = trials.iter().filter_map(Trial::metrics).flat_map(|m| m.iter().map(|(n, _)| n)).collect();
+    let metrics: BTreeSet<&str> =
+        trials.iter().filter_map(Trial::metrics).flat_map(|m| m.iter().map(|(n, _)| n)).collect();
     let mut csv = csv::Writer::from_writer(std::io::stdout());
     let fixed = ["trial", "state", "reward", "seconds", "origin", "seed", "failure"];
     let mut write = |record: Vec<String>| csv.write_record(&record);
@@ -86,7 +87,8 @@ fn csv(trials: &[Trial]) -> Result<()> {
             trial.seed.value().to_string(),
             failure,
         ];
-        record.extend(decisions.iter().map(|d| trial.architecture.get(d).map_or_else(String::new, ToString::to_string)));
+        record
+            .extend(decisions.iter().map(|d| trial.architecture.get(d).map_or_else(String::new, ToString::to_string)));
         record.extend(metrics.iter().map(|m| number(trial.metric(m))));
         result = result.and_then(|()| write(record));
     }

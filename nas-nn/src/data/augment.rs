@@ -131,15 +131,19 @@ mod tests {
         let (_, _, floats) = setting();
         let mut seen = std::collections::BTreeSet::new();
         for image in results(Augment { shift: 1, ..Augment::default() }) {
-            let pixel = |y: isize, x: isize| if (0..4).contains(&y) && (0..5).contains(&x) { floats[(y * 5 + x) as usize] } else { 0.0 };
-            let found = (-1..=1).flat_map(|dy| (-1..=1).map(move |dx| (dy, dx))).find(|&(dy, dx)| {
-                (0..4).all(|y| (0..5).all(|x| image[(y * 5 + x) as usize] == pixel(y - dy, x - dx)))
-            });
+            let pixel = |y: isize, x: isize| {
+                if (0..4).contains(&y) && (0..5).contains(&x) { floats[(y * 5 + x) as usize] } else { 0.0 }
+            };
+            let found = (-1..=1)
+                .flat_map(|dy| (-1..=1).map(move |dx| (dy, dx)))
+                .find(|&(dy, dx)| (0..4).all(|y| (0..5).all(|x| image[(y * 5 + x) as usize] == pixel(y - dy, x - dx))));
             seen.insert(found.unwrap());
         }
         assert_eq!(seen.len(), 9, "every shift occurs");
         // A shift beyond the image leaves it black.
-        assert!(results(Augment { shift: 50, ..Augment::default() }).iter().any(|image| image.iter().all(|&x| x == 0.0)));
+        assert!(
+            results(Augment { shift: 50, ..Augment::default() }).iter().any(|image| image.iter().all(|&x| x == 0.0))
+        );
     }
 
     #[test]

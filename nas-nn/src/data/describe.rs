@@ -53,7 +53,9 @@ fn problems(data: &TrainTest, train: &[usize], test: &[usize]) -> Vec<String> {
     }
     let (most, least) = (train.iter().max().unwrap_or(&0), train.iter().filter(|&&n| n > 0).min().unwrap_or(&0));
     if *most > 10 * least {
-        problems.push(format!("the largest class has {most} training images, the smallest {least}: accuracy favours the large"));
+        problems.push(format!(
+            "the largest class has {most} training images, the smallest {least}: accuracy favours the large"
+        ));
     }
     let seen: HashMap<&[u8], usize> = (0..data.train.len()).map(|i| (data.train.image(i), i)).collect();
     let twice = data.train.len() - seen.len();
@@ -63,7 +65,9 @@ fn problems(data: &TrainTest, train: &[usize], test: &[usize]) -> Vec<String> {
     let leaked: Vec<usize> = (0..data.test.len()).filter(|&i| seen.contains_key(data.test.image(i))).collect();
     if let Some(first) = leaked.first() {
         let n = leaked.len();
-        problems.push(format!("{n} test images are training images too (the first is test image {first}): the score flatters"));
+        problems.push(format!(
+            "{n} test images are training images too (the first is test image {first}): the score flatters"
+        ));
     }
     let flat = flat(&data.train) + flat(&data.test);
     if flat > 0 {
@@ -102,7 +106,15 @@ mod tests {
 
     fn images(pixels: &[u8], labels: &[u32]) -> Images {
         let class_names = vec!["a".to_owned(), "b".to_owned()];
-        Images { channels: 1, height: 1, width: 2, classes: 2, class_names, pixels: pixels.to_vec(), labels: labels.to_vec() }
+        Images {
+            channels: 1,
+            height: 1,
+            width: 2,
+            classes: 2,
+            class_names,
+            pixels: pixels.to_vec(),
+            labels: labels.to_vec(),
+        }
     }
 
     #[test]

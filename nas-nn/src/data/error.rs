@@ -15,7 +15,9 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A folder without one of the four files.
-    #[error("{folder} has no {name} (or {name}.gz); it needs train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte")]
+    #[error(
+        "{folder} has no {name} (or {name}.gz); it needs train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
+    )]
     MissingFile {
         /// The folder.
         folder: PathBuf,
@@ -29,7 +31,9 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A file that does not begin as IDX files do.
-    #[error("{path} is no IDX file: it begins with the bytes {found:02x?}, not with 00 00, a type and a number of axes")]
+    #[error(
+        "{path} is no IDX file: it begins with the bytes {found:02x?}, not with 00 00, a type and a number of axes"
+    )]
     Magic {
         /// The file.
         path: PathBuf,

@@ -46,7 +46,9 @@ impl Idx {
 
     fn parse(mut source: impl Read, path: &Path, zipped: bool) -> Result<Self, DataError> {
         let path = || path.to_owned();
-        let io = |source| if zipped { DataError::Gzip { path: path(), source } } else { DataError::Io { path: path(), source } };
+        let io = |source| {
+            if zipped { DataError::Gzip { path: path(), source } } else { DataError::Io { path: path(), source } }
+        };
         let mut magic = [0; 4];
         let n = fill(&mut source, &mut magic).map_err(io)?;
         if n == 0 {
@@ -146,12 +148,18 @@ mod tests {
     fn errors_name_the_numbers() {
         check_error(b"", "x is empty");
         check_error(&zip(b""), "x is empty");
-        let magic = "x is no IDX file: it begins with the bytes [89, 50, 4e, 47], not with 00 00, a type and a number of axes";
+        let magic =
+            "x is no IDX file: it begins with the bytes [89, 50, 4e, 47], not with 00 00, a type and a number of axes";
         check_error(b"\x89PNG....", magic);
-        check_error(&[0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0], "x holds numbers of IDX type 0x0d; only unsigned bytes (0x08) can be read");
+        check_error(
+            &[0, 0, 0x0d, 1, 0, 0, 0, 1, 0, 0, 0, 0],
+            "x holds numbers of IDX type 0x0d; only unsigned bytes (0x08) can be read",
+        );
         check_error(&file(&[2, 3], &[1]), "x is truncated: its header promises 6 bytes of data, it has 1");
         check_error(&file(&[1], &[1, 2]), "x goes on after the 1 bytes of data that its header promises");
-        let sizes = |dims| format!("x claims the sizes {dims}; each must be 1 or more and all together at most 4294967296 bytes");
+        let sizes = |dims| {
+            format!("x claims the sizes {dims}; each must be 1 or more and all together at most 4294967296 bytes")
+        };
         check_error(&file(&[0], &[]), &sizes("[0]"));
         check_error(&file(&[u32::MAX; 4], &[1]), &sizes("[4294967295, 4294967295, 4294967295, 4294967295]"));
         let zipped = zip(&file(&[100], &[7; 100]));
@@ -165,7 +173,10 @@ mod tests {
         bytes.resize(64 << 20, 0);
         check_error(&zip(&bytes), "x goes on after the 4 bytes of data that its header promises");
         // A header that promises 4 GiB and a file that has nothing.
-        check_error(&file(&[1 << 31, 2], &[]), "x is truncated: its header promises 4294967296 bytes of data, it has 0");
+        check_error(
+            &file(&[1 << 31, 2], &[]),
+            "x is truncated: its header promises 4294967296 bytes of data, it has 0",
+        );
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl Images {
     pub fn fill(&self, indices: &[usize], normalize: &Normalize, images: &mut [f32], labels: &mut [f32]) {
         let plane = self.height * self.width;
         for ((&i, image), label) in indices.iter().zip(images.chunks_exact_mut(self.pixels_per_image())).zip(labels) {
-            for (c, (bytes, floats)) in self.image(i).chunks_exact(plane).zip(image.chunks_exact_mut(plane)).enumerate() {
+            for (c, (bytes, floats)) in self.image(i).chunks_exact(plane).zip(image.chunks_exact_mut(plane)).enumerate()
+            {
                 let (scale, shift) = normalize.scale_shift(c);
                 for (x, &byte) in floats.iter_mut().zip(bytes) {
                     *x = f32::from(byte) * scale + shift;

@@ -159,10 +159,16 @@ mod tests {
         let says = |result: Result<TrainTest, DataError>| result.unwrap_err().to_string();
         assert_eq!(says(joined(test(), &[0, 1], &[1])), "b has 2 labels for the 3 images of a");
         assert_eq!(says(joined(test(), &[0, 1, 2], &[3])), "d: label 0 is 3, but the training labels are 0 to 2");
-        assert_eq!(says(joined(test(), &[1, 1, 1], &[1])), "b: all labels are 1; a classifier needs two classes or more");
+        assert_eq!(
+            says(joined(test(), &[1, 1, 1], &[1])),
+            "b: all labels are 1; a classifier needs two classes or more"
+        );
         let wide = idx(&[1, 1, 3], &[7, 8, 9]);
         assert_eq!(says(joined(wide, &[0, 1, 2], &[1])), "c has images of 1×1×3; the training images are 1×1×2");
-        assert_eq!(says(joined(idx(&[2], &[7, 8]), &[0, 1, 2], &[1])), "c has 1 axes; images need 3 (grey) or 4 (with channels)");
+        assert_eq!(
+            says(joined(idx(&[2], &[7, 8]), &[0, 1, 2], &[1])),
+            "c has 1 axes; images need 3 (grey) or 4 (with channels)"
+        );
     }
 
     #[test]

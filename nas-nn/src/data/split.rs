@@ -10,7 +10,12 @@ use crate::Rng;
 ///
 /// # Errors
 /// When a class that occurs has fewer than two examples.
-pub fn stratified(labels: &[u32], classes: usize, share: f64, rng: &mut Rng) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+pub fn stratified(
+    labels: &[u32],
+    classes: usize,
+    share: f64,
+    rng: &mut Rng,
+) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let mut members = vec![Vec::new(); classes];
     for (i, &label) in labels.iter().enumerate() {
         members[label as usize].push(i);
@@ -52,7 +57,17 @@ mod tests {
 
     #[test]
     fn every_class_has_its_share() {
-        let labels: Vec<u32> = (0..100).map(|i| if i < 50 { 0 } else if i < 80 { 1 } else { 2 }).collect();
+        let labels: Vec<u32> = (0..100)
+            .map(|i| {
+                if i < 50 {
+                    0
+                } else if i < 80 {
+                    1
+                } else {
+                    2
+                }
+            })
+            .collect();
         let (train, validation) = split(&labels, 0.2, 1);
         let counts = |part: &[usize]| [0, 1, 2].map(|c| part.iter().filter(|&&i| labels[i] == c).count());
         assert_eq!((counts(&train), counts(&validation)), ([40, 24, 16], [10, 6, 4]));

@@ -5,7 +5,7 @@
 //! convolution is ReLU, convolution, batch normalisation.
 //!
 //! The skeleton: stem, cells, reduction, cells, reduction, cells, then norm, ReLU, mean, linear. A reduction is a residual
-//! block that halves the image and doubles the channels.
+//! block that halves the image and doubles the channels. The stems of the default space halve the image as well.
 
 use nas_core::{Architecture, SearchSpace, Value};
 
@@ -24,7 +24,8 @@ pub struct CnnCell;
 pub(crate) const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
 
 const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x3"];
-const STEMS: [&str; 3] = ["conv3x3", "conv3x3_s2", "conv5x5_s2"];
+/// Stems of the default space: each halves the image. `conv3x3`, which does not, can be written into a space file.
+const STEMS: [&str; 3] = ["conv3x3_s2", "conv5x5_s2", "conv3x3_pool"];
 
 fn edge(from: usize, to: usize) -> String {
     format!("op_{from}_{to}")
@@ -42,7 +43,8 @@ impl Family for CnnCell {
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
         let Task::Image { height, width, .. } = *task;
         if height.min(width) < 8 {
-            let message = format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
+            let message =
+                format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
             return Err(FamilyError::Task(message));
         }
         let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
@@ -51,9 +53,7 @@ impl Family for CnnCell {
             .integer("width", 8..=24)
             .step(8)
             .integer("depth", 1..=2)
-            .group("cell", |cell| {
-                EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), OPERATIONS))
-            })
+            .group("cell", |cell| EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), OPERATIONS)))
             .require_path(edges, "none")
             .build()?;
         Ok(space)
@@ -76,16 +76,21 @@ impl Family for CnnCell {
         let width = architecture.size("width")?;
         let depth = architecture.size("depth")?;
         let cell = Cell::of(architecture)?;
-        let stem = match architecture.choice("stem")? {
+        let chosen = architecture.choice("stem")?;
+        let stem = match chosen {
             "conv3x3" => Conv2d::new(width, 3),
             "conv3x3_s2" => Conv2d::new(width, 3).stride(2),
             "conv5x5_s2" => Conv2d::new(width, 5).stride(2),
+            "conv3x3_pool" => Conv2d::new(width, 3),
             other => {
-                let message = format!("there is no stem \"{other}\"; stems: {}", STEMS.join(", "));
+                let message = format!("there is no stem \"{other}\"; stems: conv3x3, {}", STEMS.join(", "));
                 return Err(FamilyError::Task(message));
             }
         };
         let mut x = input.scope("stem", |x| x.conv(stem).batch_norm());
+        if chosen == "conv3x3_pool" {
+            x = x.max_pool2d(2);
+        }
         for stage in 0..3 {
             if stage > 0 {
                 x = x.scope(&format!("reduction{stage}"), |x| reduction(x, width << stage));
@@ -122,7 +127,12 @@ impl<'a> Cell<'a> {
     fn of(architecture: &'a Architecture) -> Result<Self, FamilyError> {
         let mut operations = [None; 6];
         for (operation, (from, to)) in operations.iter_mut().zip(EDGES) {
-            let chosen = architecture.choice(&format!("cell.{}", edge(from, to)))?;
+            let path = format!("cell.{}", edge(from, to));
+            let chosen = architecture.choice(&path)?;
+            if !OPERATIONS.contains(&chosen) {
+                let message = format!("\"{path}\" is \"{chosen}\"; operations: {}", OPERATIONS.join(", "));
+                return Err(FamilyError::Task(message));
+            }
             *operation = (chosen != "none").then_some(chosen);
         }
         let open = |from: usize, to: usize, operations: &[Option<&str>; 6]| {
@@ -159,6 +169,7 @@ impl<'a> Cell<'a> {
     }
 }
 
+/// What an edge makes of its node; the operation is one of [`OPERATIONS`].
 fn apply<'g>(x: Var<'g>, operation: &str) -> Var<'g> {
     match operation {
         "conv1x1" => relu_conv_bn(x, x.dim(0), 1, 1),
@@ -175,4 +186,67 @@ fn reduction(x: Var<'_>, channels: usize) -> Var<'_> {
     let odd = x.dim(1) % 2 == 1 || x.dim(2) % 2 == 1;
     let pooled = if odd { x.avg_pool2d(3, 2, 1) } else { x.avg_pool2d(2, 2, 0) };
     deep + pooled.scope("shortcut", |x| x.conv2d(channels, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use nas_core::{Purpose, Seed};
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::{Feed, Graph, Params, Program};
+
+    const TASK: Task = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
+
+    #[test]
+    fn every_draw_builds_and_trains_a_step() {
+        let space = CnnCell.space(&TASK).unwrap();
+        let mut rng = Seed::new(1).stream(Purpose::Test, 0);
+        let images: Vec<f32> = (0..2 * 784).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        for _ in 0..40 {
+            let architecture = space.sample(&mut rng);
+            let graph = Graph::new();
+            let logits = CnnCell.build(&architecture, &TASK, graph.input("image", &[1, 28, 28])).unwrap();
+            let loss = logits.cross_entropy(graph.class("label", 10));
+            let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
+            assert_eq!(params.len() as u64, graph.cost().parameters);
+            let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+            let feed = Feed::new(2).with("image", &images).with("label", &[3.0, 7.0]);
+            let loss = program.gradients(&feed, &mut params).unwrap();
+            assert!(loss.is_finite() && program.grads().iter().all(|g| g.is_finite()), "{architecture}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_in_the_space_and_odd_images_fit() {
+        let space = CnnCell.space(&TASK).unwrap();
+        space.validate(&CnnCell.default_architecture()).unwrap();
+        for (height, width) in [(8, 8), (9, 31), (28, 28), (33, 10)] {
+            let task = Task::Image { channels: 3, height, width, classes: 4 };
+            let graph = Graph::new();
+            CnnCell.build(&CnnCell.default_architecture(), &task, graph.input("image", &[3, height, width])).unwrap();
+            graph.check().unwrap();
+        }
+        assert!(CnnCell.space(&Task::Image { channels: 1, height: 7, width: 28, classes: 2 }).is_err());
+    }
+
+    fn cell(operations: [&str; 6]) -> Result<Vec<Option<&str>>, FamilyError> {
+        let mut architecture = CnnCell.default_architecture();
+        for ((from, to), operation) in EDGES.into_iter().zip(operations) {
+            architecture.set(&format!("cell.{}", edge(from, to)), operation.into());
+        }
+        let cell = Cell::of(&architecture)?;
+        Ok(cell.0.iter().zip(operations).map(|(kept, operation)| kept.map(|_| operation)).collect())
+    }
+
+    #[test]
+    fn edges_that_lead_nowhere_are_left_out() {
+        // Node 1 is fed but leads nowhere; node 2 leads on but is not fed.
+        let kept = cell(["conv3x3", "none", "none", "skip", "none", "conv1x1"]).unwrap();
+        assert_eq!(kept, [None, None, None, Some("skip"), None, None]);
+        let dead = cell(["conv3x3", "skip", "conv1x1", "none", "none", "none"]).unwrap_err();
+        assert_eq!(dead.to_string(), "no path leads through the cell");
+        let unknown = cell(["conv9x9", "skip", "conv1x1", "none", "none", "none"]).unwrap_err();
+        assert!(unknown.to_string().contains("operations: none, skip, conv1x1"), "{unknown}");
+    }
 }

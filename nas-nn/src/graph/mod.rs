@@ -181,7 +181,12 @@ impl Graph {
     }
 
     /// Adds a node computed by `op` from `inputs`, in the scope of the first.
-    pub(crate) fn apply<'g>(&'g self, op: impl Op + 'static, inputs: &[Var<'g>], states: std::ops::Range<usize>) -> Var<'g> {
+    pub(crate) fn apply<'g>(
+        &'g self,
+        op: impl Op + 'static,
+        inputs: &[Var<'g>],
+        states: std::ops::Range<usize>,
+    ) -> Var<'g> {
         let scope = inputs[0].scope_id();
         let name = op.name();
         if inputs.iter().any(|v| !std::ptr::eq(v.graph(), self)) {
@@ -201,7 +206,9 @@ impl Graph {
             ids.iter().map(|&id| self.inner.borrow().nodes[id.index()].shape.clone()).collect();
         let borrowed: SmallVec<[&Shape; 4]> = shapes.iter().collect();
         match op.shape(&borrowed) {
-            Ok(shape) if !shape.is_sane() => self.poisoned(name, scope, format!("its output {shape} is absurdly large")),
+            Ok(shape) if !shape.is_sane() => {
+                self.poisoned(name, scope, format!("its output {shape} is absurdly large"))
+            }
             Ok(shape) => {
                 let path = self.op_path(scope, name);
                 let node = Node { kind: Kind::Op(Arc::new(op)), inputs: ids, shape, states, path };
@@ -280,7 +287,6 @@ impl std::fmt::Debug for Graph {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,7 +307,7 @@ mod tests {
     fn shared_scopes_share_parameters() {
         let graph = Graph::new();
         let x = graph.input("x", &[4]);
-        x.shared("cell", |x| x.linear(4).linear(4)).shared("cell", |x| x.linear(4).linear(4));
+        let _ = x.shared("cell", |x| x.linear(4).linear(4)).shared("cell", |x| x.linear(4).linear(4));
         let paths: Vec<String> = graph.parameters().into_iter().map(|p| p.path).collect();
         let expected = ["cell.linear.weight", "cell.linear.bias", "cell.linear_2.weight", "cell.linear_2.bias"];
         assert_eq!(paths, expected);

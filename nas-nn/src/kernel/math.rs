@@ -49,7 +49,7 @@ pub fn tanh(x: f32) -> f32 {
     // Small arguments: Cephes' tanhf polynomial, because 1 - 2 / (e²ˣ + 1) cancels.
     let z = x * x;
     let p = -5.704_988_7e-3;
-    let p = p * z + 2.063_908_9e-2;
+    let p = p * z + 2.063_909e-2;
     let p = p * z - 5.373_971e-2;
     let p = p * z + 1.333_144_2e-1;
     let p = p * z - 3.333_328e-1;
@@ -70,7 +70,7 @@ pub fn erf(x: f32) -> f32 {
     let p = p * z - 2.101_024e-6;
     let p = p * z - 5.692_506_5e-5;
     let p = p * z - 7.349_906_5e-4;
-    let p = p * z - 2.954_599_8e-3;
+    let p = p * z - 2.954_6e-3;
     let p = p * z - 1.609_603_3e-2;
     let q = -1.456_606_5e-5;
     let q = q * z - 2.133_740_6e-4;

@@ -6,6 +6,7 @@
 //! NCHW. Loops are compiled for several instruction sets and chosen at run time ([`Simd`]; `NAS_SIMD` overrides). This is
 //! the only place of the project with `unsafe` code.
 #![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
+#![allow(clippy::needless_range_loop, reason = "tiles of registers read best by index, several arrays at a time")]
 
 mod conv;
 mod gemm;

@@ -77,9 +77,7 @@ impl Op for BatchNorm {
         let accumulate = Accumulate { input, parameters };
         let (x, gamma) = (at.input(0), at.input(1));
         let dx = dx.map(|(dx, _)| dx);
-        kernel::batch_norm_backward(
-            &shape, EPSILON, x, gamma, mean, variance, at.grad, dx, dgamma, dbeta, accumulate,
-        );
+        kernel::batch_norm_backward(&shape, EPSILON, x, gamma, mean, variance, at.grad, dx, dgamma, dbeta, accumulate);
     }
 
     /// Running statistics move a tenth of the way to the batch's; the variance is the unbiased one.

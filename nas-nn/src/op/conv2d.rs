@@ -132,7 +132,9 @@ impl Op for Conv2d {
     }
 
     fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
-        kernel::conv2d_scratch(&self.geometry(x[0], batch))
+        // A smaller batch may be cut differently and need more.
+        let batches = if x[0].is_batched() { 1..=batch } else { 1..=1 };
+        batches.map(|batch| kernel::conv2d_scratch(&self.geometry(x[0], batch))).max().unwrap_or(0)
     }
 
     fn forward(&self, at: Forward<'_>) {

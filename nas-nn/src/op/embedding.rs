@@ -51,10 +51,13 @@ impl<'g> Var<'g> {
     /// `embedding.weight` [count, width], drawn from N(0, 1).
     pub fn embedding(self, count: usize, width: usize) -> Var<'g> {
         if self.classes().is_none_or(|classes| classes > count) || width == 0 {
-            let message = format!("needs class numbers below {count} from an input of classes, and a width of one or more");
+            let message =
+                format!("needs class numbers below {count} from an input of classes, and a width of one or more");
             return self.mistake("embedding", message);
         }
-        self.scope("embedding", |x| x.apply(Embedding, &[x.parameter("weight", &[count, width], Init::Normal { std: 1.0 })]))
+        self.scope("embedding", |x| {
+            x.apply(Embedding, &[x.parameter("weight", &[count, width], Init::Normal { std: 1.0 })])
+        })
     }
 }
 

@@ -213,7 +213,9 @@ impl Program {
             let grads = back.grads.iter().zip(&step.shapes).map(|(grad, shape)| {
                 grad.as_ref().map(|grad| match grad.place {
                     GradPlace::Arena(part) => Grad::new(parts.take(Some(part), shape.elements(batch)), grad.fresh),
-                    GradPlace::Param(part) => Grad::new(param_parts.take(Some(part), shape.elements(batch)), grad.fresh),
+                    GradPlace::Param(part) => {
+                        Grad::new(param_parts.take(Some(part), shape.elements(batch)), grad.fresh)
+                    }
                 })
             });
             let grads: SmallVec<[Option<Grad<'_>>; 4]> = grads.collect();

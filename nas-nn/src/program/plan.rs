@@ -319,7 +319,8 @@ impl Planner {
             grads[self.root[loss]].reach(n);
         }
 
-        let lives: Vec<Life> = [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
+        let lives: Vec<Life> =
+            [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
         let (starts, floats) = place(&lives);
         let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
         self.build(&region, floats)

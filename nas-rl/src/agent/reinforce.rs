@@ -33,12 +33,7 @@ pub struct Reinforce {
 
 impl Reinforce {
     /// REINFORCE called `name` on `policy` and `value`, with rewards shaped by `shaping`.
-    pub fn new(
-        name: &'static str,
-        policy: Box<dyn Policy>,
-        value: Box<dyn ValueFunction>,
-        shaping: Shaping,
-    ) -> Self {
+    pub fn new(name: &'static str, policy: Box<dyn Policy>, value: Box<dyn ValueFunction>, shaping: Shaping) -> Self {
         let rewards = Rewards::new(shaping);
         Reinforce {
             name,

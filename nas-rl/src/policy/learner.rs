@@ -4,9 +4,13 @@ use nas_nn::optim::{Adam, Optimizer as _, clip_norm};
 use nas_nn::{Feed, Graph, Params, Program, Var};
 
 use super::{Update, Weighted};
+use crate::environment::Choice;
 
 /// The most episodes in one pass; larger batches are summed up from several.
 const BATCH: usize = 16;
+
+/// For step t of an episode: its row, the first column of its slot, and the token of the choice before it.
+pub(super) type Place<'a> = dyn Fn(&[Choice], usize) -> (usize, usize, usize) + 'a;
 
 /// Rows of logits, one a step, as wide as needed.
 #[derive(Debug, Clone, Copy)]
@@ -83,14 +87,8 @@ impl Learner {
         Learner { params, program, adam: Adam::new(learning_rate), shape, inputs }
     }
 
-    /// The gradient of the loss over `batch`. `place` gives, for step t of an episode, its row, the first column of its slot,
-    /// and the token of the choice before it.
-    pub(super) fn gradient(
-        &mut self,
-        batch: &[Weighted<'_>],
-        ent_coef: f32,
-        place: &dyn Fn(&[crate::environment::Choice], usize) -> (usize, usize, usize),
-    ) -> (Vec<f32>, Update) {
+    /// The gradient of the loss over `batch`.
+    pub(super) fn gradient(&mut self, batch: &[Weighted<'_>], ent_coef: f32, place: &Place<'_>) -> (Vec<f32>, Update) {
         let mut gradient = vec![0.0; self.params.len()];
         let (mut policy_loss, mut entropy) = (0.0, 0.0);
         for part in batch.chunks(BATCH) {
@@ -134,11 +132,7 @@ impl Learner {
         update
     }
 
-    fn write(
-        &mut self,
-        part: &[Weighted<'_>],
-        place: &dyn Fn(&[crate::environment::Choice], usize) -> (usize, usize, usize),
-    ) {
+    fn write(&mut self, part: &[Weighted<'_>], place: &Place<'_>) {
         let Rows { rows, columns } = self.shape;
         let inputs = &mut self.inputs;
         // A closed row is even over everything and weighs nothing.

@@ -210,7 +210,12 @@ pub(crate) mod tests {
                 let below = expected(&mut **policy);
                 policy.parameters_mut()[i] = x;
                 let exact = (above - below) / f64::from((x + h) - (x - h));
-                assert!((reinforce[i] - exact).abs() < 2e-3 * largest, "{} {i}: {} {exact}", policy.name(), reinforce[i]);
+                assert!(
+                    (reinforce[i] - exact).abs() < 2e-3 * largest,
+                    "{} {i}: {} {exact}",
+                    policy.name(),
+                    reinforce[i]
+                );
                 assert!((reinforce[i] - with_baseline[i]).abs() < 1e-4 * largest.max(1e-3), "baseline {i}");
             }
         }

@@ -127,15 +127,15 @@ impl<const F: usize> Block<'_, F> {
             for &tap in taps {
                 let mut pixels = [V::splat(0.0); P];
                 for p in 0..P {
-                    pixels[p] = V::load(from[p].add(tap as usize));
+                    pixels[p] = V::load(from[p].wrapping_add(tap as usize));
                 }
                 for f in 0..F {
-                    let weight = V::splat(*w.add(f));
+                    let weight = V::splat(*w.wrapping_add(f));
                     for p in 0..P {
                         sums[f][p] = pixels[p].mul_add(weight, sums[f][p]);
                     }
                 }
-                w = w.add(F);
+                w = w.wrapping_add(F);
             }
             for f in 0..F {
                 for p in 0..P {

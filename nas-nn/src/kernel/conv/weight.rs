@@ -101,24 +101,29 @@ impl Raw<'_> {
             let dy_plane = of.starts.len() * V::LANES;
             let mut sums = [[V::splat(0.0); K]; F];
             for image in 0..of.images {
-                let mut dy = of.dy.as_ptr().add(image * of.dy_image + f * dy_plane);
+                let dy = of.dy.as_ptr().add(image * of.dy_image + f * dy_plane);
                 let x = of.x.as_ptr().add(image * of.x_image);
-                let mut from = [x; K];
+                let (mut gradients, mut from) = ([dy; F], [x; K]);
+                for j in 0..F {
+                    gradients[j] = dy.add(j * dy_plane);
+                }
                 for t in 0..K {
                     from[t] = x.add(of.taps[k + t] as usize);
                 }
+                // Wrapping arithmetic, because the development profile checks every other kind in this loop.
+                let mut at = 0usize;
                 for &start in of.starts {
                     let mut pixels = [V::splat(0.0); K];
                     for t in 0..K {
-                        pixels[t] = V::load(from[t].add(start as usize));
+                        pixels[t] = V::load(from[t].wrapping_add(start as usize));
                     }
                     for j in 0..F {
-                        let g = V::load(dy.add(j * dy_plane));
+                        let g = V::load(gradients[j].wrapping_add(at));
                         for t in 0..K {
                             sums[j][t] = pixels[t].mul_add(g, sums[j][t]);
                         }
                     }
-                    dy = dy.add(V::LANES);
+                    at = at.wrapping_add(V::LANES);
                 }
             }
             let add = |j: usize, t: usize, sum: f32| {

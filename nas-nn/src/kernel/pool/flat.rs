@@ -7,6 +7,8 @@ use super::Pool2d;
 
 /// Elements of the buffers: a plane of 40×40 with its border.
 const ROOM: usize = 2048;
+/// Elements of the largest window.
+const TAPS: usize = 49;
 
 pub(super) struct Flat {
     /// Rows and columns of what is read, and of what is computed.
@@ -18,6 +20,8 @@ pub(super) struct Flat {
     pitch: usize,
     /// The position in the long row after the last one computed.
     len: usize,
+    /// Where each place of the window lies, seen from the position.
+    shifts: [u32; TAPS],
 }
 
 impl Flat {
@@ -41,8 +45,15 @@ impl Flat {
         let len = (to[0] - 1) * pitch + to[1];
         let room = (from[0] + before[0] + after[0]) * pitch + shared;
         let reach = len.next_multiple_of(16) + (geo.kernel[0] - 1) * pitch + geo.kernel[1];
-        let fits = room.max(reach) <= ROOM;
-        (geo.stride == [1, 1] && fits).then_some(Flat { from, to, kernel: geo.kernel, before, pitch, len })
+        let [rows, columns] = geo.kernel;
+        if geo.stride != [1, 1] || room.max(reach) > ROOM || rows * columns > TAPS {
+            return None;
+        }
+        let mut shifts = [0; TAPS];
+        for (t, shift) in shifts[..rows * columns].iter_mut().enumerate() {
+            *shift = (t / columns * pitch + t % columns) as u32;
+        }
+        Some(Flat { from, to, kernel: geo.kernel, before, pitch, len, shifts })
     }
 
     /// One over the number of elements in the window of each output, or of each output that is read in the backward pass.
@@ -155,14 +166,8 @@ impl Flat {
         }
     }
 
-    /// Calls `f` with the number and shift of each place of the window.
-    #[inline(always)]
-    fn places(&self, mut f: impl FnMut(usize, usize)) {
-        for y in 0..self.kernel[0] {
-            for x in 0..self.kernel[1] {
-                f(y * self.kernel[1] + x, y * self.pitch + x);
-            }
-        }
+    fn shifts(&self) -> &[u32] {
+        &self.shifts[..self.kernel[0] * self.kernel[1]]
     }
 }
 
@@ -187,9 +192,12 @@ impl Job for Max<'_> {
                 self.flat.load::<V>(self.x, i, None, &mut padded);
                 for q in (0..self.flat.len).step_by(V::LANES) {
                     let (mut best, mut tap) = (V::splat(f32::NEG_INFINITY), V::splat(-1.0));
-                    self.flat.places(|t, shift| {
-                        V::load(padded.as_ptr().add(q + shift)).take_larger(V::splat(t as f32), &mut best, &mut tap);
-                    });
+                    let mut t = V::splat(0.0);
+                    for &shift in self.flat.shifts() {
+                        let x = V::load(padded.as_ptr().add(q + shift as usize));
+                        (best, tap) = x.larger(t, best, tap);
+                        t = t.add(V::splat(1.0));
+                    }
                     best.store(largest.as_mut_ptr().add(q));
                     tap.store(number.as_mut_ptr().add(q));
                 }
@@ -214,19 +222,20 @@ impl Job for MaxBackward<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let (mut padded, mut number, mut sums) = ([0.0; ROOM], [-1.0; ROOM], [0.0; ROOM]);
-        let last = self.flat.kernel[0] * self.flat.kernel[1] - 1;
+        let last = (self.flat.shifts().len() - 1) as f32;
         for i in 0..self.planes {
             // SAFETY: passed on to the caller; `new` left room for a vector after the last position.
             unsafe {
                 self.flat.load::<V>(self.dy, i, None, &mut padded);
                 self.flat.load::<V>(self.tap, i, None, &mut number);
                 for q in (0..self.flat.len).step_by(V::LANES) {
-                    let mut sum = V::splat(0.0);
-                    self.flat.places(|t, shift| {
-                        let dy = V::load(padded.as_ptr().add(q + shift));
-                        let number = V::load(number.as_ptr().add(q + shift));
-                        sum = sum.add(dy.where_equal(number, V::splat((last - t) as f32)));
-                    });
+                    let (mut sum, mut t) = (V::splat(0.0), V::splat(last));
+                    for &shift in self.flat.shifts() {
+                        let dy = V::load(padded.as_ptr().add(q + shift as usize));
+                        let number = V::load(number.as_ptr().add(q + shift as usize));
+                        sum = sum.add(dy.where_equal(number, t));
+                        t = t.sub(V::splat(1.0));
+                    }
                     sum.store(sums.as_mut_ptr().add(q));
                 }
                 self.flat.store::<V>(&sums, self.dx, i, None, true);
@@ -258,7 +267,9 @@ impl Job for Sum<'_> {
                 self.flat.load::<V>(self.x, i, self.before, &mut padded);
                 for q in (0..self.flat.len).step_by(V::LANES) {
                     let mut sum = V::splat(0.0);
-                    self.flat.places(|_, shift| sum = sum.add(V::load(padded.as_ptr().add(q + shift))));
+                    for &shift in self.flat.shifts() {
+                        sum = sum.add(V::load(padded.as_ptr().add(q + shift as usize)));
+                    }
                     sum.store(sums.as_mut_ptr().add(q));
                 }
                 self.flat.store::<V>(&sums, self.y, i, self.after, self.add);

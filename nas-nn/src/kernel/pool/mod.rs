@@ -1,9 +1,10 @@
 //! Maximum and average pooling of [batch, channels, height, width] tensors.
 //!
 //! With stride 1 a small plane is copied with its border and pooled as one long row (`flat`); otherwise each tap of the window
-//! walks along the rows.
+//! walks along the rows (`rows`).
 
 mod flat;
+mod rows;
 
 use std::ops::Range;
 
@@ -90,34 +91,6 @@ impl Pool2d {
         let end = (size + before).checked_sub(self.kernel[axis]).map_or(0, |n| n / self.stride[axis] + 1);
         first..end.clamp(first, out)
     }
-
-    /// Calls `f` for every tap of the window and every row of output it has: with the tap's number, the places of the first
-    /// input and the first output, and how many there are.
-    #[inline(always)]
-    fn rows(&self, planes: Range<usize>, mut f: impl FnMut(usize, usize, usize, usize)) {
-        let [oh, ow] = self.output();
-        for ky in 0..self.kernel[0] {
-            let (rows, y) = self.valid(0, ky);
-            for kx in 0..self.kernel[1] {
-                let (columns, x) = self.valid(1, kx);
-                for plane in planes.clone() {
-                    for (i, oy) in rows.clone().enumerate() {
-                        let row = plane * self.height + y + i * self.stride[0];
-                        let output = (plane * oh + oy) * ow + columns.start;
-                        f(ky * self.kernel[1] + kx, row * self.width + x, output, columns.len());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Planes in runs that fit in the first-level cache.
-    fn runs(&self) -> impl Iterator<Item = Range<usize>> {
-        const CACHE: usize = 4096;
-        let planes = self.batch * self.channels;
-        let run = (CACHE / (self.height * self.width).max(1)).max(1);
-        (0..planes).step_by(run).map(move |start| start..(start + run).min(planes))
-    }
 }
 
 /// `y` = the maximum of each window, `tap` = which element of the window it was (`ky · kernel width + kx`, the first of
@@ -135,30 +108,7 @@ pub fn max_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32], tap: &mut [f32
     }
     y.fill(f32::NEG_INFINITY);
     tap.fill(-1.0);
-    dispatch(
-        #[inline(always)]
-        || {
-            for run in geo.runs() {
-                geo.rows(run, |number, input, output, n| {
-                    let outputs = y[output..output + n].iter_mut().zip(&mut tap[output..output + n]);
-                    let step = |(y, tap): (&mut f32, &mut f32), &x: &f32| larger(y, tap, x, number as f32);
-                    match geo.stride[1] {
-                        1 => outputs.zip(&x[input..]).for_each(|(o, x)| step(o, x)),
-                        2 => outputs.zip(x[input..].iter().step_by(2)).for_each(|(o, x)| step(o, x)),
-                        s => outputs.zip(x[input..].iter().step_by(s)).for_each(|(o, x)| step(o, x)),
-                    }
-                });
-            }
-        },
-    );
-}
-
-/// Takes `x`, from tap `number`, if it is larger than `y`.
-#[inline(always)]
-fn larger(y: &mut f32, tap: &mut f32, x: f32, number: f32) {
-    let better = x > *y || x.is_nan();
-    *y = if better { x } else { *y };
-    *tap = if better { number } else { *tap };
+    rows::max(geo, x, y, tap);
 }
 
 /// The gradient of [`max_pool2d_forward`] goes to the element that was the maximum: `dx` is overwritten, or added to with
@@ -177,21 +127,7 @@ pub fn max_pool2d_backward(geo: &Pool2d, tap: &[f32], dy: &[f32], dx: &mut [f32]
     if let Some(flat) = Flat::of_output(geo) {
         return flat.max_backward(tap, dy, dx);
     }
-    dispatch(
-        #[inline(always)]
-        || {
-            for run in geo.runs() {
-                geo.rows(run, |number, input, output, n| {
-                    let sources = dy[output..output + n].iter().zip(&tap[output..output + n]);
-                    let chosen = sources.map(|(&dy, &tap)| if tap == number as f32 { dy } else { 0.0 });
-                    match geo.stride[1] {
-                        1 => dx[input..].iter_mut().zip(chosen).for_each(|(dx, dy)| *dx += dy),
-                        s => dx[input..].iter_mut().step_by(s).zip(chosen).for_each(|(dx, dy)| *dx += dy),
-                    }
-                });
-            }
-        },
-    );
+    rows::max_backward(geo, tap, dy, dx);
 }
 
 /// `y` = the average of each window's elements that are not padding.
@@ -207,21 +143,7 @@ pub fn avg_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32]) {
         return flat.average(geo, x, y);
     }
     y.fill(0.0);
-    dispatch(
-        #[inline(always)]
-        || {
-            for run in geo.runs() {
-                geo.rows(run, |_, input, output, n| {
-                    let y = y[output..output + n].iter_mut();
-                    match geo.stride[1] {
-                        1 => y.zip(&x[input..]).for_each(|(y, x)| *y += x),
-                        2 => y.zip(x[input..].iter().step_by(2)).for_each(|(y, x)| *y += x),
-                        s => y.zip(x[input..].iter().step_by(s)).for_each(|(y, x)| *y += x),
-                    }
-                });
-            }
-        },
-    );
+    rows::sum(geo, x, y);
     scale_by_count(geo, y);
 }
 
@@ -268,33 +190,7 @@ pub fn avg_pool2d_backward(geo: &Pool2d, dy: &[f32], dx: &mut [f32], accumulate:
     if !accumulate {
         dx.fill(0.0);
     }
-    let (ow, oh, inner) = (geo.output()[1], geo.output()[0], geo.inner(1));
-    dispatch(
-        #[inline(always)]
-        || {
-            for run in geo.runs() {
-                geo.rows(run, |_, input, output, n| {
-                    let (oy, ox, s) = (output / ow % oh, output % ow, geo.stride[1]);
-                    let rows = geo.covered(0, oy);
-                    let full = 1.0 / (rows * geo.kernel[1]) as f32;
-                    let middle = inner.start.max(ox)..inner.end.min(ox + n).max(inner.start.max(ox));
-                    for i in (ox..middle.start.min(ox + n)).chain(middle.end..ox + n) {
-                        let share = 1.0 / (rows * geo.covered(1, i)) as f32;
-                        dx[input + (i - ox) * s] += dy[output + i - ox] * share;
-                    }
-                    if middle.is_empty() {
-                        return;
-                    }
-                    let dy = &dy[output + middle.start - ox..output + middle.end - ox];
-                    let dx = dx[input + (middle.start - ox) * s..].iter_mut();
-                    match s {
-                        1 => dx.zip(dy).for_each(|(dx, dy)| *dx += dy * full),
-                        s => dx.step_by(s).zip(dy).for_each(|(dx, dy)| *dx += dy * full),
-                    }
-                });
-            }
-        },
-    );
+    rows::average_backward(geo, dy, dx);
 }
 
 /// `y[i]` = the average of the i-th `inner` elements of `x`: global average pooling with `inner` = height · width.

@@ -44,12 +44,11 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    unsafe fn take_larger(self, number: Self, best: &mut Self, tap: &mut Self) {
-        for l in 0..4 {
-            if self.0[l] > best.0[l] || self.0[l].is_nan() {
-                (best.0[l], tap.0[l]) = (self.0[l], number.0[l]);
-            }
-        }
+    unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
+        let better = |l: usize| self.0[l] > best.0[l] || self.0[l].is_nan();
+        let choose =
+            |new: Self, old: Self| Portable(std::array::from_fn(|l| if better(l) { new.0[l] } else { old.0[l] }));
+        (choose(self, best), choose(number, tap))
     }
 
     #[inline(always)]

@@ -97,12 +97,12 @@ impl Vector for Ymm {
     }
 
     #[inline(always)]
-    unsafe fn take_larger(self, number: Self, best: &mut Self, tap: &mut Self) {
+    unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
         unsafe {
             let larger = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, best.0);
             let better = _mm256_or_ps(larger, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
-            *best = Ymm(_mm256_blendv_ps(best.0, self.0, better));
-            *tap = Ymm(_mm256_blendv_ps(tap.0, number.0, better));
+            let choose = |new, old| _mm256_blendv_ps(old, new, better);
+            (Ymm(choose(self.0, best.0)), Ymm(choose(number.0, tap.0)))
         }
     }
 

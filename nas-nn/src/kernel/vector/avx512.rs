@@ -80,6 +80,29 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
+    unsafe fn load_strided(p: *const f32, stride: usize, n: usize) -> Self {
+        unsafe {
+            match stride {
+                1 => Self::load_first(p, n),
+                2 => {
+                    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+                    let span = 2 * n - 1;
+                    let low = _mm512_maskz_loadu_ps(first(span), p);
+                    let high = _mm512_maskz_loadu_ps(first(span.saturating_sub(16)), p.wrapping_add(16));
+                    Zmm(_mm512_permutex2var_ps(low, even, high))
+                }
+                _ => {
+                    let mut lanes = [0.0; 16];
+                    for (i, lane) in lanes[..n].iter_mut().enumerate() {
+                        *lane = *p.add(i * stride);
+                    }
+                    Self::load(lanes.as_ptr())
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn keep_first(self, n: usize) -> Self {
         unsafe { Zmm(_mm512_maskz_mov_ps(first(n), self.0)) }
     }
@@ -105,12 +128,12 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
-    unsafe fn take_larger(self, number: Self, best: &mut Self, tap: &mut Self) {
+    unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
         unsafe {
             let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, best.0);
             let better = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
-            *best = Zmm(_mm512_mask_mov_ps(best.0, better, self.0));
-            *tap = Zmm(_mm512_mask_mov_ps(tap.0, better, number.0));
+            let choose = |new, old| _mm512_mask_mov_ps(old, better, new);
+            (Zmm(choose(self.0, best.0)), Zmm(choose(number.0, tap.0)))
         }
     }
 
@@ -196,28 +219,9 @@ impl Vector for Zmm {
     #[inline(always)]
     unsafe fn gather(from: *const f32, stride: usize, to: *mut f32, n: usize) {
         unsafe {
-            let mut i = 0;
-            while i < n {
-                let lanes = first(n - i);
-                let v = match stride {
-                    1 => _mm512_maskz_loadu_ps(lanes, from.add(i)),
-                    2 => {
-                        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-                        let span = 2 * (n - i) - 1;
-                        let low = _mm512_maskz_loadu_ps(first(span), from.add(2 * i));
-                        let rest = span.saturating_sub(16);
-                        let high = _mm512_maskz_loadu_ps(first(rest), from.wrapping_add(2 * i + 16));
-                        _mm512_permutex2var_ps(low, even, high)
-                    }
-                    _ => {
-                        for i in i..n {
-                            *to.add(i) = *from.add(i * stride);
-                        }
-                        return;
-                    }
-                };
-                _mm512_mask_storeu_ps(to.add(i), lanes, v);
-                i += 16;
+            for i in (0..n).step_by(16) {
+                let here = (n - i).min(16);
+                Self::load_strided(from.add(i * stride), stride, here).store_first(to.add(i), here);
             }
         }
     }

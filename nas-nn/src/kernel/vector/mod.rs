@@ -1,6 +1,6 @@
 //! Vectors of 4, 8 and 16 lanes behind one trait, and the jump into code compiled for them.
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(test, not(target_arch = "x86_64")))]
 mod array;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -36,8 +36,8 @@ pub(super) trait Vector: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     /// `self * b`.
     unsafe fn mul(self, b: Self) -> Self;
-    /// Where a lane is larger than `best` or NaN, it becomes `best` and `number` becomes `tap`.
-    unsafe fn take_larger(self, number: Self, best: &mut Self, tap: &mut Self);
+    /// The larger one of each lane and `best`, NaN counting as largest, and beside it `number` or `tap`.
+    unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self);
     /// The lanes where `a` equals `b`, zero elsewhere.
     unsafe fn where_equal(self, a: Self, b: Self) -> Self;
     /// `self * b + c`, fused where the instruction set can.
@@ -54,6 +54,19 @@ pub(super) trait Vector: Copy {
         // SAFETY: the caller vouches for `n` elements; a set without a method of its own has four lanes.
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(4));
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// `n` elements, at least 1 and at most `LANES`, that lie `stride` apart, and zeros.
+    #[inline(always)]
+    unsafe fn load_strided(p: *const f32, stride: usize, n: usize) -> Self {
+        let mut lanes = [0.0; 8];
+        // SAFETY: the caller vouches for the elements; a set without a method of its own has at most eight lanes.
+        unsafe {
+            for (i, lane) in lanes[..n].iter_mut().enumerate() {
+                *lane = *p.add(i * stride);
+            }
             Self::load(lanes.as_ptr())
         }
     }
@@ -224,5 +237,137 @@ unsafe fn store_each(lanes: &[f32], mask: u32, mut p: *mut f32, add: bool) {
                 p = p.add(1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::on_every_simd;
+    use super::super::testing::{assert_close, values};
+    use super::*;
+
+    /// Compares every method with its meaning, lane by lane.
+    struct Check;
+
+    impl Job for Check {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            let n = V::LANES;
+            let [a, b, c] = [1, 2, 3].map(|seed| values(3 * n, seed));
+            let each = |f: &dyn Fn(usize) -> f32| (0..n).map(f).collect::<Vec<f32>>();
+            // SAFETY: every range lies inside the vectors of 3 · LANES elements.
+            unsafe {
+                let lanes = |v: V| {
+                    let mut out = vec![0.0; n];
+                    v.store(out.as_mut_ptr());
+                    out
+                };
+                let (x, y, z) = (V::load(a.as_ptr()), V::load(b.as_ptr()), V::load(c.as_ptr()));
+                assert_eq!(lanes(V::splat(2.5)), vec![2.5; n]);
+                assert_eq!(lanes(x.add(y)), each(&|i| a[i] + b[i]));
+                assert_eq!(lanes(x.sub(y)), each(&|i| a[i] - b[i]));
+                assert_eq!(lanes(x.mul(y)), each(&|i| a[i] * b[i]));
+                assert_close(&lanes(x.mul_add(y, z)), &each(&|i| a[i] * b[i] + c[i]), 1e-6);
+                assert_close(&[x.sum()], &[a[..n].iter().sum()], 1e-5);
+                assert_close(&V::sum4([x, y, z, x]), &[x, y, z, x].map(|v| v.sum()), 1e-5);
+                let (best, at) = x.larger(V::splat(7.0), y, z);
+                assert_eq!(lanes(best), each(&|i| a[i].max(b[i])));
+                assert_eq!(lanes(at), each(&|i| if a[i] > b[i] { 7.0 } else { c[i] }));
+                assert!(lanes(V::splat(f32::NAN).larger(x, y, z).0).iter().all(|x| x.is_nan()));
+                assert_eq!(lanes(x.where_equal(y, y)), each(&|i| a[i]));
+                assert_eq!(lanes(x.where_equal(y, z)), vec![0.0; n]);
+                for k in 1..=n {
+                    let first = each(&|i| if i < k { a[i] } else { 0.0 });
+                    assert_eq!(lanes(V::load_first(a.as_ptr(), k)), first);
+                    assert_eq!(lanes(x.keep_first(k)), first);
+                    let mut out = b.clone();
+                    x.store_first(out.as_mut_ptr(), k);
+                    assert_eq!((&out[..k], &out[k..]), (&a[..k], &b[k..]));
+                    for stride in 1..=3 {
+                        let strided = each(&|i| if i < k { a[i * stride] } else { 0.0 });
+                        assert_eq!(lanes(V::load_strided(a.as_ptr(), stride, k)), strided);
+                        let mut out = b.clone();
+                        V::gather(a.as_ptr(), stride, out.as_mut_ptr(), k);
+                        assert_eq!((&out[..k], &out[k..]), (&strided[..k], &b[k..]));
+                        let (mut out, mut sum) = (b.clone(), b.clone());
+                        V::spread(a.as_ptr(), out.as_mut_ptr(), stride, k, false);
+                        V::spread(a.as_ptr(), sum.as_mut_ptr(), stride, k, true);
+                        for i in 0..3 * n {
+                            let from = (i % stride == 0 && i / stride < k).then(|| a[i / stride]);
+                            assert_eq!(out[i], from.unwrap_or(b[i]));
+                            assert_eq!(sum[i], b[i] + from.unwrap_or(0.0));
+                        }
+                    }
+                }
+                for mask in [0, 1, 0b1010, (1 << n) - 1, 0b1011_0111_0101_1101 & ((1 << n) - 1)] {
+                    let picked: Vec<f32> = (0..n).filter(|i| mask >> i & 1 == 1).map(|i| a[i]).collect();
+                    let (mut out, mut sum) = (b.clone(), b.clone());
+                    x.store_lanes(mask, out.as_mut_ptr(), false);
+                    x.store_lanes(mask, sum.as_mut_ptr(), true);
+                    let k = picked.len();
+                    assert_eq!((&out[..k], &out[k..]), (&picked[..], &b[k..]));
+                    assert!((0..3 * n).all(|i| sum[i] == b[i] + picked.get(i).unwrap_or(&0.0)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_method_on_every_set() {
+        on_every_simd(|_| {
+            // SAFETY: the job holds no pointers.
+            unsafe { launch(Check) }
+        });
+        // SAFETY: arrays need no instruction set.
+        unsafe { Check.run::<array::Portable>() }
+    }
+
+    /// Elements of images become vectors with one image a lane, and come back.
+    struct Transpose;
+
+    impl Job for Transpose {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            let lanes = V::LANES;
+            for images in 1..=lanes {
+                for n in 1..=lanes {
+                    let (apart, x) = (n + 3, values(lanes * (n + 3), 1));
+                    let places: Vec<u32> = (0..n).map(|i| ((n - 1 - i) * lanes) as u32).collect();
+                    let (mut packed, mut back) = (vec![f32::NAN; n * lanes], values(x.len(), 2));
+                    // SAFETY: the vectors have the sizes that these arguments need.
+                    unsafe {
+                        V::interleave(x.as_ptr(), apart, images, n, packed.as_mut_ptr(), places.as_ptr());
+                        for (i, &place) in places.iter().enumerate() {
+                            for lane in 0..lanes {
+                                let expected = if lane < images { x[lane * apart + i] } else { 0.0 };
+                                assert_eq!(packed[place as usize + lane], expected);
+                            }
+                        }
+                        let start = back.clone();
+                        V::deinterleave(packed.as_ptr(), n, back.as_mut_ptr(), apart, images, true);
+                        for (at, &y) in back.iter().enumerate() {
+                            let (lane, i) = (at / apart, at % apart);
+                            let moved = lane < images && i < n;
+                            let sum = if moved { start[at] + x[lane * apart + n - 1 - i] } else { start[at] };
+                            assert_eq!(y, sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transposition_on_every_set() {
+        on_every_simd(|_| {
+            // SAFETY: the job holds no pointers.
+            unsafe { launch(Transpose) }
+        });
+        // SAFETY: arrays need no instruction set.
+        unsafe { Transpose.run::<array::Portable>() }
     }
 }

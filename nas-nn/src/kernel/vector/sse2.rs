@@ -46,12 +46,11 @@ impl Vector for Xmm {
     }
 
     #[inline(always)]
-    unsafe fn take_larger(self, number: Self, best: &mut Self, tap: &mut Self) {
+    unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
         unsafe {
             let better = _mm_or_ps(_mm_cmpgt_ps(self.0, best.0), _mm_cmpunord_ps(self.0, self.0));
             let choose = |new, old| _mm_or_ps(_mm_and_ps(better, new), _mm_andnot_ps(better, old));
-            *best = Xmm(choose(self.0, best.0));
-            *tap = Xmm(choose(number.0, tap.0));
+            (Xmm(choose(self.0, best.0)), Xmm(choose(number.0, tap.0)))
         }
     }
 
