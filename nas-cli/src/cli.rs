@@ -74,15 +74,15 @@ pub(crate) struct Search {
     pub(crate) settings: Settings,
 
     /// How many trials the study shall have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) trials: Option<u64>,
 
     /// How long to search: 60s, 10m, 2h [default: 60s, if no --trials is given]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
 
     /// How many trials to train at once [default: the number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
 
     /// The study's folder; it must not exist [default: a new one in studies/]
@@ -106,23 +106,23 @@ pub(crate) struct Settings {
     pub(crate) agent: Option<String>,
 
     /// The seed of every random draw [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) seed: Option<u64>,
 
     /// Epochs a trial is trained for in the search
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) epochs: Option<u32>,
 
     /// Epochs of the final training
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) final_epochs: Option<u32>,
 
     /// Seeds of the final training
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) final_seeds: Option<u32>,
 
     /// The share of the training images that scores trials [default: 0.2]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) validation: Option<f64>,
 
     /// The most memory one training may take: 512M, 2G [default: a share of this machine's]
@@ -140,15 +140,15 @@ pub(crate) struct Resume {
     pub(crate) study: PathBuf,
 
     /// How many trials the study shall have in all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) trials: Option<u64>,
 
     /// How much longer to search: 60s, 10m, 2h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
 
     /// How many trials to train at once [default: the number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
 }
 
@@ -220,7 +220,7 @@ pub(crate) struct Train {
     pub(crate) trial: String,
 
     /// Epochs [default: the study's final epochs]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) epochs: Option<u32>,
 
     /// How many times to train, each from another seed

@@ -212,7 +212,7 @@ fn budgets_that_are_none() {
         &["--trials", "-1"],
         &["--trials", "many"],
         &["--time", "0s"],
-        &["--time=-5s"],
+        &["--time", "-5s"],
         &["--time", "5 parsecs"],
         &["--jobs", "0"],
         &["--epochs", "0"],

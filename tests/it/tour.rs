@@ -40,7 +40,7 @@ fn from_search_to_prediction() {
     let csv = stdout(at, &["trials", study, "--csv"]);
     assert_eq!(csv.lines().count(), 13);
     assert!(csv.starts_with("trial,state,reward,seconds,origin,seed,failure,cell.op_0_1,"), "{csv}");
-    check_contains(&stdout(at, &["show", study]), &["agent reinforce", "data_hash", "[[decisions]]"]);
+    check_contains(&stdout(at, &["show", study]), &["agent reinforce", "data_hash", "[[decision]]"]);
     check_contains(&stdout(at, &["show", study, "best"]), &["chosen by", "stem", "head", "parameters", "conv2d"]);
     check_contains(&stdout(at, &["show", study, "0"]), &["chosen by random"]);
 

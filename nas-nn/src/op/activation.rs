@@ -139,8 +139,36 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+    use rand_chacha::rand_core::SeedableRng as _;
+
     use super::*;
     use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
+
+    /// A gradient fits any smooth function: these say which.
+    #[test]
+    fn values() {
+        let table: [(Activation, [f32; 4]); 9] = [
+            (Relu, [0.0, 0.0, 1.0, 7.0]),
+            (Relu6, [0.0, 0.0, 1.0, 6.0]),
+            (LeakyRelu(0.1), [-0.4, -0.1, 1.0, 7.0]),
+            (Sigmoid, [0.017_986_21, 0.268_941_42, 0.731_058_6, 0.999_088_95]),
+            (Tanh, [-0.999_329_3, -0.761_594_2, 0.761_594_2, 0.999_998_34]),
+            (Silu, [-0.071_944_84, -0.268_941_42, 0.731_058_6, 6.993_623]),
+            (Gelu, [-0.000_126_69, -0.158_655_25, 0.841_344_8, 7.0]),
+            (GeluTanh, [-0.000_070_25, -0.158_808_01, 0.841_192, 7.0]),
+            (HardSwish, [0.0, -1.0 / 3.0, 2.0 / 3.0, 7.0]),
+        ];
+        for (activation, expected) in table {
+            let graph = Graph::new();
+            let y = graph.input("x", &[4]).apply(activation, &[]);
+            let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+            let mut program = Program::eval(&graph, &[y], 1).unwrap();
+            program.run(&Feed::new(1).with("x", &[-4.0, -1.0, 1.0, 7.0]), &params).unwrap();
+            assert_abs_diff_eq!(program.output(0), &expected[..], epsilon = 2e-6);
+        }
+    }
 
     #[test]
     fn gradients() {

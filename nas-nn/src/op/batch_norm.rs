@@ -71,10 +71,10 @@ impl Op for BatchNorm {
         let (spare_scale, spare_shift) = std::mem::take(&mut at.scratch).split_at_mut(shape.channels);
         let dx = at.grad_input(0).map(super::Grad::parts);
         let input = dx.as_ref().is_some_and(|(_, add)| *add);
-        let (dgamma, parameters) = at.grad_input(1).map_or((spare_scale, false), super::Grad::parts);
-        // Scale and shift enter the same ops, so both are fresh or neither is.
-        let (dbeta, _) = at.grad_input(2).map_or((spare_shift, false), super::Grad::parts);
-        let accumulate = Accumulate { input, parameters };
+        // One of them may have met another op before, so each starts at its own sum, or at zeros.
+        let dgamma = at.grad_input(1).map_or(spare_scale, super::Grad::sum);
+        let dbeta = at.grad_input(2).map_or(spare_shift, super::Grad::sum);
+        let accumulate = Accumulate { input, parameters: true };
         let (x, gamma) = (at.input(0), at.input(1));
         let dx = dx.map(|(dx, _)| dx);
         kernel::batch_norm_backward(&shape, EPSILON, x, gamma, mean, variance, at.grad, dx, dgamma, dbeta, accumulate);
@@ -113,13 +113,29 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng as _;
 
     use crate::testing::gradcheck;
-    use crate::{Feed, Graph, Params, Program, Rng};
+    use crate::{Feed, Graph, Init, Params, Program, Rng};
 
     #[test]
     fn gradients() {
         gradcheck(&[&[2, 3, 2]], |v| v[0].batch_norm());
         gradcheck(&[&[4]], |v| v[0].batch_norm());
         gradcheck(&[&[1, 1, 5]], |v| v[0].batch_norm().batch_norm());
+        gradcheck(&[&[2, 3, 2]], |v| v[0].batch_norm() + v[0].scale(0.5));
+    }
+
+    #[test]
+    fn a_scale_used_elsewhere_too() {
+        // Only the scale's gradient has arrived in part when batch normalisation adds its own; then only the shift's.
+        for path in ["batch_norm.weight", "batch_norm.bias"] {
+            gradcheck(&[&[4]], |v| v[0].batch_norm() + v[0].parameter(path, &[4], Init::ONES));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_shape() {
+        let graph = Graph::new();
+        graph.constant(&[2], &[1.0, 2.0]).batch_norm();
+        assert_eq!(graph.check().unwrap_err().to_string(), "batch_norm: needs channels of every example, got [2]");
     }
 
     #[test]

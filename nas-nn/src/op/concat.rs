@@ -9,7 +9,7 @@ struct Concat {
 }
 
 /// Blocks of one value, and the length of each, when everything before `axis` is the block's number.
-fn blocks(x: &Shape, axis: usize, batch: usize) -> (usize, usize) {
+pub(super) fn blocks(x: &Shape, axis: usize, batch: usize) -> (usize, usize) {
     let dims = x.dims();
     (x.copies(batch) * dims[..axis].iter().product::<usize>(), dims[axis..].iter().product())
 }
@@ -55,59 +55,17 @@ impl Op for Concat {
         for (k, shape) in at.shapes.iter().enumerate() {
             let (_, len) = blocks(shape, self.axis, at.batch);
             if let Some(dx) = at.grad_input(k) {
-                let dx = dx.sum();
+                let (dx, add) = dx.parts();
                 for i in 0..count {
-                    for (dx, g) in dx[i * len..][..len].iter_mut().zip(&at.grad[i * width + from..]) {
-                        *dx += g;
+                    let (dx, g) = (&mut dx[i * len..][..len], &at.grad[i * width + from..][..len]);
+                    if add {
+                        dx.iter_mut().zip(g).for_each(|(dx, g)| *dx += g);
+                    } else {
+                        dx.copy_from_slice(g);
                     }
                 }
             }
             from += len;
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Slice {
-    axis: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Op for Slice {
-    fn name(&self) -> &'static str {
-        "slice"
-    }
-
-    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
-        let mut dims = x[0].dims().to_vec();
-        if self.axis >= dims.len() || self.start >= self.end || self.end > dims[self.axis] {
-            return Err(format!("{}..{} is no part of axis {} of {}", self.start, self.end, self.axis, x[0]));
-        }
-        dims[self.axis] = self.end - self.start;
-        Ok(x[0].with(&dims))
-    }
-
-    fn forward(&self, at: Forward<'_>) {
-        let (count, width) = blocks(&at.shapes[0], self.axis, at.batch);
-        let (_, len) = blocks(at.shape, self.axis, at.batch);
-        let from = self.start * (len / (self.end - self.start));
-        for i in 0..count {
-            at.output[i * len..][..len].copy_from_slice(&at.inputs[0][i * width + from..][..len]);
-        }
-    }
-
-    /// The gradient stands where the part stood.
-    fn backward(&self, mut at: Backward<'_>) {
-        let Some(dx) = at.grad_input(0) else { return };
-        let (count, width) = blocks(&at.shapes[0], self.axis, at.batch);
-        let (_, len) = blocks(at.shape, self.axis, at.batch);
-        let from = self.start * (len / (self.end - self.start));
-        let dx = dx.sum();
-        for i in 0..count {
-            for (dx, g) in dx[i * width + from..][..len].iter_mut().zip(&at.grad[i * len..]) {
-                *dx += g;
-            }
         }
     }
 }
@@ -117,16 +75,14 @@ impl<'g> Var<'g> {
     pub fn concat(self, others: &[Var<'g>], axis: usize) -> Var<'g> {
         self.apply(Concat { axis }, others)
     }
-
-    /// The part `start..end` of `axis`.
-    pub fn slice(self, axis: usize, start: usize, end: usize) -> Var<'g> {
-        self.apply(Slice { axis, start, end }, &[])
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::rand_core::SeedableRng as _;
+
     use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
     fn concat_gradients() {
@@ -136,8 +92,30 @@ mod tests {
     }
 
     #[test]
-    fn slice_gradients() {
-        gradcheck(&[&[4, 3]], |v| v[0].slice(0, 1, 3));
-        gradcheck(&[&[2, 5, 2]], |v| v[0].slice(1, 2, 5) + v[0].slice(1, 0, 3));
+    fn gradients_that_add_up() {
+        gradcheck(&[&[2, 3], &[2, 1]], |v| v[0].concat(&v[1..], 1).slice(1, 0, 3) + v[0]);
+    }
+
+    #[test]
+    fn values_stand_side_by_side() {
+        let graph = Graph::new();
+        let y = graph.input("a", &[2, 1]).concat(&[graph.input("b", &[2, 2])], 1);
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[y], 2).unwrap();
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0], [10.0, 11.0, 20.0, 21.0, 30.0, 31.0, 40.0, 41.0]);
+        program.run(&Feed::new(2).with("a", &a).with("b", &b), &params).unwrap();
+        assert_eq!(program.output(0), [1.0, 10.0, 11.0, 2.0, 20.0, 21.0, 3.0, 30.0, 31.0, 4.0, 40.0, 41.0]);
+    }
+
+    #[test]
+    fn mistakes_name_the_shapes() {
+        let says = |dims: &[usize], axis: usize| {
+            let graph = Graph::new();
+            graph.input("a", &[2, 3]).concat(&[graph.input("b", dims)], axis);
+            graph.check().unwrap_err().to_string()
+        };
+        assert_eq!(says(&[2, 4], 0), "concat: [N, 2, 3] and [N, 2, 4] differ beside axis 0");
+        assert_eq!(says(&[2], 1), "concat: [N, 2, 3] and [N, 2] differ beside axis 1");
+        assert_eq!(says(&[2, 3], 2), "concat: there is no axis 2 in [N, 2, 3]");
     }
 }

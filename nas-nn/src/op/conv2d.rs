@@ -112,10 +112,8 @@ impl Op for Conv2d {
             return Err(format!("filters, kernel, stride, dilation and groups start at 1: {self:?}"));
         }
         if !channels.is_multiple_of(self.groups) || !self.filters.is_multiple_of(self.groups) {
-            return Err(format!(
-                "{} groups divide neither {channels} channels nor {} filters evenly",
-                self.groups, self.filters
-            ));
+            let Conv2d { groups, filters, .. } = self;
+            return Err(format!("{channels} channels and {filters} filters do not both divide into {groups} groups"));
         }
         match self.geometry(x[0], 1).output() {
             [0, _] | [_, 0] => Err(format!("a kernel of {:?} does not fit {height}×{width} pixels", self.kernel)),
@@ -188,10 +186,11 @@ impl<'g> Var<'g> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng as _;
 
     use super::*;
-    use crate::Graph;
     use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
     fn gradients() {
@@ -200,6 +199,41 @@ mod tests {
         gradcheck(&[&[4, 6, 6]], |v| v[0].conv(Conv2d::new(4, 3).groups(4)));
         gradcheck(&[&[4, 5, 5]], |v| v[0].conv(Conv2d::new(6, 3).groups(2).dilation(2)));
         gradcheck(&[&[2, 4, 7]], |v| v[0].conv(Conv2d::new(3, 1).kernel(1, 5).padding([0, 1, 1, 2])));
+        gradcheck(&[&[2, 7, 6]], |v| v[0].conv(Conv2d::new(2, 5).stride(2).bias(true)));
+    }
+
+    #[test]
+    fn gradients_that_add_up() {
+        gradcheck(&[&[2, 4, 4]], |v| v[0].scale(0.5) + v[0].conv2d(2, 3));
+        gradcheck(&[&[2, 4, 4]], |v| v[0].shared("both", |x| x.conv2d(2, 3)).shared("both", |x| x.conv2d(2, 3)));
+    }
+
+    /// Not flipped, padded at the top and on the left only.
+    #[test]
+    fn values_by_hand() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[1, 2, 2]).conv(Conv2d::new(1, 2).padding([1, 1, 0, 0]).bias(true));
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        params.set("conv2d.weight", &[1, 1, 2, 2], &[1.0, 10.0, 100.0, 1000.0]).unwrap();
+        params.set("conv2d.bias", &[1], &[0.5]).unwrap();
+        let mut program = Program::eval(&graph, &[y], 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[1.0, 2.0, 3.0, 4.0]), &params).unwrap();
+        assert_eq!(program.output(0), [1000.5, 2100.5, 3010.5, 4321.5]);
+    }
+
+    #[test]
+    fn paths_and_multiply_adds() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4, 8, 8]);
+        let _ = x.scope("stem", |x| x.conv(Conv2d::new(6, 3).stride(2).groups(2).bias(true)).conv2d(3, 1));
+        let found: Vec<_> = graph.parameters().into_iter().map(|p| (p.path, p.dims)).collect();
+        let expected: [(&str, &[usize]); 3] = [
+            ("stem.conv2d.weight", &[6, 2, 3, 3]),
+            ("stem.conv2d.bias", &[6]),
+            ("stem.conv2d_2.weight", &[3, 6, 1, 1]),
+        ];
+        assert_eq!(found, expected.map(|(path, dims)| (path.to_owned(), dims.to_vec())));
+        assert_eq!(graph.cost().madds, 16 * 6 * 2 * 9 + 16 * 3 * 6);
     }
 
     proptest! {
@@ -207,9 +241,11 @@ mod tests {
         #[test]
         fn random_gradients(
             groups in 1_usize..3, channels in 1_usize..3, filters in 1_usize..3,
-            height in 3_usize..6, width in 3_usize..6, kernel in 1_usize..4, stride in 1_usize..3,
+            height in 3_usize..8, width in 3_usize..8, kernel in 1_usize..6, stride in 1_usize..3,
+            dilation in 1_usize..3, bias: bool,
         ) {
             let conv = Conv2d::new(groups * filters, kernel).stride(stride).groups(groups);
+            let conv = conv.dilation(dilation).bias(bias);
             gradcheck(&[&[groups * channels, height, width]], |v| v[0].conv(conv));
         }
     }
@@ -222,7 +258,7 @@ mod tests {
             graph.check().unwrap_err().to_string()
         };
         let text = says(&[3, 8, 8], Conv2d::new(4, 3).groups(2));
-        assert_eq!(text, "conv2d: 2 groups divide neither 3 channels nor 4 filters evenly");
+        assert_eq!(text, "conv2d: 3 channels and 4 filters do not both divide into 2 groups");
         let text = says(&[3, 2, 8], Conv2d::new(4, 5).padding([0; 4]));
         assert_eq!(text, "conv2d: a kernel of [5, 5] does not fit 2×8 pixels");
         assert!(says(&[3, 2, 8], Conv2d::new(0, 3)).contains("start at 1"));

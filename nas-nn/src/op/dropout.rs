@@ -43,7 +43,9 @@ impl Op for Dropout {
     /// dy/dx = the factor.
     fn backward(&self, mut at: Backward<'_>) {
         let Some(dx) = at.grad_input(0) else { return };
-        kernel::zip_add(at.grad, at.saved, dx.sum(), |g, factor| g * factor);
+        let (dx, add) = dx.parts();
+        let pass = if add { kernel::zip_add } else { kernel::zip };
+        pass(at.grad, at.saved, dx, |g, factor| g * factor);
     }
 }
 
@@ -59,11 +61,13 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng as _;
 
     use crate::testing::gradcheck;
-    use crate::{Feed, Graph, Params, Program, Rng};
+    use crate::{Feed, Graph, Init, Params, Program, Rng};
 
     #[test]
     fn gradient() {
         gradcheck(&[&[4, 5]], |v| v[0].dropout(0.4));
+        gradcheck(&[&[4, 5]], |v| v[0].dropout(0.4) + v[0].scale(0.5));
+        gradcheck(&[&[3]], |v| v[0] + v[0].parameter("table", &[3], Init::ONES).dropout(0.5));
     }
 
     #[test]

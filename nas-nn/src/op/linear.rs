@@ -23,9 +23,10 @@ impl Op for Linear {
     }
 
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
-        let out = x[1].dims()[1];
+        let (ins, out) = (x[1].dims()[0], x[1].dims()[1]);
         match x[0].dims().split_last() {
-            Some((&last, rest)) if last == x[1].dims()[0] && last > 0 && out > 0 => {
+            Some((&last, _)) if last != ins => Err(format!("{} does not fit the matrix {}", x[0], x[1])),
+            Some((_, rest)) if ins > 0 && out > 0 => {
                 let dims: Vec<usize> = rest.iter().copied().chain([out]).collect();
                 Ok(x[0].with(&dims))
             }
@@ -111,7 +112,7 @@ impl<'g> Var<'g> {
 #[cfg(test)]
 mod tests {
     use crate::testing::gradcheck;
-    use crate::{Graph, Init};
+    use crate::{Graph, Init, Var};
 
     #[test]
     fn gradients() {
@@ -122,9 +123,32 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_no_last_axis() {
-        let graph = Graph::new();
-        graph.input("x", &[]).linear(3);
-        assert!(graph.check().unwrap_err().to_string().contains("last axis"));
+    fn gradients_of_fixed_values() {
+        fn fixed(x: Var<'_>) -> Var<'_> {
+            x.parameter("table", &[2, 3], Init::Normal { std: 1.0 }).linear(4)
+        }
+        gradcheck(&[&[2, 4]], |v| v[0] + fixed(v[0]));
+    }
+
+    #[test]
+    fn gradients_that_add_up() {
+        gradcheck(&[&[3]], |v| v[0].scale(0.5) + v[0].linear(3));
+        gradcheck(&[&[3]], |v| v[0].shared("both", |x| x.linear(3)).shared("both", |x| x.linear(3)));
+    }
+
+    #[test]
+    fn mistakes_name_the_shapes() {
+        let says = |build: fn(&Graph)| {
+            let graph = Graph::new();
+            build(&graph);
+            graph.check().unwrap_err().to_string()
+        };
+        let needs = "needs a last axis of one or more and an output of one or more";
+        assert_eq!(says(|g| _ = g.input("x", &[]).linear(3)), format!("linear: {needs}, got [N] to 3"));
+        assert_eq!(says(|g| _ = g.input("x", &[4]).linear(0)), format!("linear: {needs}, got [N, 4] to 0"));
+        let text = says(|g| _ = g.input("x", &[2, 4]).matmul(g.parameter("w", &[3, 5], Init::ZEROS)));
+        assert_eq!(text, "linear: [N, 2, 4] does not fit the matrix [3, 5]");
+        let text = says(|g| _ = g.input("x", &[4]).matmul(g.input("w", &[4, 4])));
+        assert_eq!(text, "matmul: needs a fixed matrix, got [N, 4, 4]");
     }
 }

@@ -15,14 +15,17 @@ mod dropout;
 mod embedding;
 mod exp;
 mod gather;
+mod global_avg_pool;
 mod linear;
 mod lstm_cell;
 mod mse;
 mod mul;
 mod pool2d;
 mod reshape;
+mod slice;
 mod softmax;
 mod sum;
+mod zeros;
 
 use smallvec::SmallVec;
 

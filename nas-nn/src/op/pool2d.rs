@@ -1,4 +1,4 @@
-//! Pooling of images: maximum, average, and the average over the whole image.
+//! Pooling of images: the maximum or the average of windows.
 
 use super::{Backward, Forward, Op, Space};
 use crate::graph::{Shape, Var};
@@ -35,7 +35,11 @@ impl Op for Pool2d {
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         let [channels, height, width] = x[0].image()?;
         if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel {
-            return Err(format!("kernel and stride start at 1, and the padding is below the kernel: {self:?}"));
+            let Pool2d { kernel, stride, padding, .. } = self;
+            return Err(format!(
+                "a kernel of {kernel}, a stride of {stride} and a padding of {padding}: the first two start at 1, and the \
+                 padding is below the kernel"
+            ));
         }
         match self.geometry(x[0], 1).output() {
             [0, _] | [_, 0] => Err(format!("a window of {} does not fit {height}×{width} pixels", self.kernel)),
@@ -77,35 +81,6 @@ impl Op for Pool2d {
     }
 }
 
-#[derive(Debug)]
-struct GlobalAvgPool;
-
-impl Op for GlobalAvgPool {
-    fn name(&self) -> &'static str {
-        "global_avg_pool"
-    }
-
-    fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
-        match x[0].image()? {
-            [channels, height, width] if height * width > 0 => Ok(x[0].with(&[channels])),
-            _ => Err(format!("needs an image with pixels, got {}", x[0])),
-        }
-    }
-
-    fn forward(&self, at: Forward<'_>) {
-        let inner = at.shapes[0].dims()[1] * at.shapes[0].dims()[2];
-        kernel::global_avg_pool_forward(inner, at.inputs[0], at.output);
-    }
-
-    /// dy/dx = 1 / pixels.
-    fn backward(&self, mut at: Backward<'_>) {
-        let Some(dx) = at.grad_input(0) else { return };
-        let (dx, add) = dx.parts();
-        let inner = at.shapes[0].dims()[1] * at.shapes[0].dims()[2];
-        kernel::global_avg_pool_backward(inner, at.grad, dx, add);
-    }
-}
-
 impl<'g> Var<'g> {
     /// The largest number of each `kernel`×`kernel` window; windows do not overlap.
     pub fn max_pool2d(self, kernel: usize) -> Var<'g> {
@@ -116,15 +91,11 @@ impl<'g> Var<'g> {
     pub fn avg_pool2d(self, kernel: usize, stride: usize, padding: usize) -> Var<'g> {
         self.apply(Pool2d { maximum: false, kernel, stride, padding }, &[])
     }
-
-    /// The average of every channel: [channels, height, width] → [channels].
-    pub fn global_avg_pool(self) -> Var<'g> {
-        self.apply(GlobalAvgPool, &[])
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rand_chacha::rand_core::SeedableRng as _;
 
     use crate::testing::gradcheck;
@@ -136,7 +107,25 @@ mod tests {
         gradcheck(&[&[1, 7, 7]], |v| v[0].max_pool2d(3) + v[0].avg_pool2d(3, 3, 0));
         gradcheck(&[&[2, 5, 4]], |v| v[0].avg_pool2d(3, 1, 1));
         gradcheck(&[&[2, 7, 5]], |v| v[0].avg_pool2d(3, 2, 1));
-        gradcheck(&[&[3, 3, 4]], |v| v[0].global_avg_pool());
+        gradcheck(&[&[2, 4, 4]], |v| v[0].avg_pool2d(1, 2, 0));
+    }
+
+    #[test]
+    fn gradients_that_add_up() {
+        gradcheck(&[&[2, 4, 4]], |v| v[0].avg_pool2d(3, 1, 1) + v[0]);
+        gradcheck(&[&[1, 5, 4]], |v| v[0].max_pool2d(2).avg_pool2d(2, 1, 1) + v[0].slice(1, 0, 3).slice(2, 0, 3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_average_gradients(
+            channels in 1_usize..3, height in 1_usize..8, width in 1_usize..8,
+            kernel in 1_usize..4, stride in 1_usize..4, padding in 0_usize..3,
+        ) {
+            prop_assume!(padding < kernel && height + 2 * padding >= kernel && width + 2 * padding >= kernel);
+            gradcheck(&[&[channels, height, width]], |v| v[0].avg_pool2d(kernel, stride, padding));
+        }
     }
 
     #[test]
@@ -151,9 +140,20 @@ mod tests {
 
     #[test]
     fn windows_that_do_not_fit() {
-        let graph = Graph::new();
-        graph.input("x", &[1, 2, 2]).max_pool2d(3);
-        let text = graph.check().unwrap_err().to_string();
+        let says = |build: fn(&Graph)| {
+            let graph = Graph::new();
+            build(&graph);
+            graph.check().unwrap_err().to_string()
+        };
+        let text = says(|g| _ = g.input("x", &[1, 2, 2]).max_pool2d(3));
         assert_eq!(text, "max_pool2d: a window of 3 does not fit 2×2 pixels");
+        let text = says(|g| _ = g.input("x", &[1, 2, 2]).avg_pool2d(2, 1, 2));
+        assert_eq!(
+            text,
+            "avg_pool2d: a kernel of 2, a stride of 1 and a padding of 2: the first two start at 1, and the \
+                          padding is below the kernel"
+        );
+        let text = says(|g| _ = g.input("x", &[4]).max_pool2d(2));
+        assert_eq!(text, "max_pool2d: needs an image [channels, height, width], got [N, 4]");
     }
 }

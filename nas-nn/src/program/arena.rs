@@ -22,7 +22,7 @@ impl Cuts {
         let mut cuts: SmallVec<[Region; 8]> = regions.into_iter().filter(|r| r.len > 0).collect();
         cuts.sort_unstable();
         cuts.dedup();
-        debug_assert!(cuts.windows(2).all(|w| w[0].start + w[0].len <= w[1].start), "regions overlap: {cuts:?}");
+        assert!(cuts.windows(2).all(|w| w[0].start + w[0].len <= w[1].start), "regions overlap: {cuts:?}");
         Cuts(cuts)
     }
 
