@@ -47,8 +47,7 @@ fn conv(criterion: &mut Criterion) {
     for (name, geometry) in layers {
         // Two operations a multiply-add, so that the rate reads as FLOP/s.
         group.throughput(Throughput::Elements(2 * geometry.multiply_adds()));
-        let (x, w, dy) =
-            (values(geometry.input_len()), values(geometry.weight_len()), values(geometry.output_len()));
+        let (x, w, dy) = (values(geometry.input_len()), values(geometry.weight_len()), values(geometry.output_len()));
         let mut scratch = vec![0.0; conv2d_scratch(&geometry)];
         let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
         group.bench_function(BenchmarkId::new("forward", name), |b| {
@@ -93,7 +92,17 @@ fn batch_norm(criterion: &mut Criterion) {
             b.iter(|| {
                 let dx = Some(&mut dx[..]);
                 batch_norm_backward(
-                    &shape, 1e-5, &x, &gamma, &mean, &variance, &dy, dx, &mut dgamma, &mut dbeta, accumulate,
+                    &shape,
+                    1e-5,
+                    &x,
+                    &gamma,
+                    &mean,
+                    &variance,
+                    &dy,
+                    dx,
+                    &mut dgamma,
+                    &mut dbeta,
+                    accumulate,
                 );
             });
         });

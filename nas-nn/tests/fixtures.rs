@@ -164,7 +164,7 @@ fn w3_nb201_mixed() {
             ["layers", layer, "ops", op, part, _] => {
                 let stage = layer.parse::<usize>().unwrap() / 2;
                 let edge = ["op_0_1", "op_0_2", "op_1_2", "op_0_3", "op_1_3", "op_2_3"][op.parse::<usize>().unwrap()];
-                format!("stage{stage}.cell0.{edge}.relu_conv_bn.{}.{last}", kind(part))
+                format!("stage{stage}.cell0.{edge}.{}.{last}", kind(part))
             }
             ["layers", layer, "down", _] => {
                 format!("reduction{}.shortcut.conv2d.{last}", layer.parse::<usize>().unwrap().div_ceil(2))

@@ -50,8 +50,8 @@ impl Family for CnnCell {
         let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
         let space = SearchSpace::builder(self.name())
             .choice("stem", STEMS)
-            .integer("width", 8..=24)
-            .step(8)
+            .integer("width", 8..=20)
+            .step(4)
             .integer("depth", 1..=2)
             .group("cell", |cell| EDGES.iter().fold(cell, |cell, &(from, to)| cell.choice(&edge(from, to), OPERATIONS)))
             .require_path(edges, "none")
@@ -159,23 +159,21 @@ impl<'a> Cell<'a> {
 
     fn build<'g>(&self, x: Var<'g>) -> Var<'g> {
         let mut nodes: [Option<Var<'g>>; 4] = [Some(x), None, None, None];
+        // All convolutions that leave a node read the same rectified value.
+        let mut rectified: [Option<Var<'g>>; 4] = [None; 4];
         for (&(from, to), operation) in EDGES.iter().zip(&self.0) {
-            if let (Some(operation), Some(from_node)) = (operation, nodes[from]) {
-                let y = from_node.scope(&edge(from, to), |x| apply(x, operation));
+            if let (Some(operation), Some(node)) = (operation, nodes[from]) {
+                let mut relu = || *rectified[from].get_or_insert_with(|| node.relu());
+                let y = match *operation {
+                    "conv1x1" => relu().scope(&edge(from, to), |x| x.conv2d(x.dim(0), 1).batch_norm()),
+                    "conv3x3" => relu().scope(&edge(from, to), |x| x.conv2d(x.dim(0), 3).batch_norm()),
+                    "avg_pool3x3" => node.avg_pool2d(3, 1, 1),
+                    _ => node,
+                };
                 nodes[to] = Some(nodes[to].map_or(y, |sum| sum + y));
             }
         }
         nodes[3].expect("a path leads through the cell")
-    }
-}
-
-/// What an edge makes of its node; the operation is one of [`OPERATIONS`].
-fn apply<'g>(x: Var<'g>, operation: &str) -> Var<'g> {
-    match operation {
-        "conv1x1" => relu_conv_bn(x, x.dim(0), 1, 1),
-        "conv3x3" => relu_conv_bn(x, x.dim(0), 3, 1),
-        "avg_pool3x3" => x.avg_pool2d(3, 1, 1),
-        _ => x,
     }
 }
 

@@ -22,8 +22,8 @@ impl Op for Add {
     /// dy/da = dy/db = 1.
     fn backward(&self, mut at: Backward<'_>) {
         let g = at.grad;
-        broadcast::unzip(&mut at, 0, |i| g[i]);
-        broadcast::unzip(&mut at, 1, |i| g[i]);
+        broadcast::unzip(&mut at, 0, g, 1.0);
+        broadcast::unzip(&mut at, 1, g, 1.0);
     }
 }
 
@@ -46,8 +46,8 @@ impl Op for Sub {
     /// dy/da = 1, dy/db = −1.
     fn backward(&self, mut at: Backward<'_>) {
         let g = at.grad;
-        broadcast::unzip(&mut at, 0, |i| g[i]);
-        broadcast::unzip(&mut at, 1, |i| -g[i]);
+        broadcast::unzip(&mut at, 0, g, 1.0);
+        broadcast::unzip(&mut at, 1, g, -1.0);
     }
 }
 

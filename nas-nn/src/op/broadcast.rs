@@ -1,6 +1,7 @@
 //! Broadcasting, once for all element-by-element ops of two values: shape rule, loop, and its transpose.
 
 use crate::graph::Shape;
+use crate::kernel;
 
 /// The shape of `a ∘ b`: sizes are aligned at the last axis and must be equal or 1; a fixed value meets every example.
 pub(crate) fn shape(a: &Shape, b: &Shape) -> Result<Shape, String> {
@@ -74,26 +75,23 @@ pub(crate) fn zip(at: super::Forward<'_>, f: impl Fn(f32, f32) -> f32) {
     let [a, b] = [0, 1].map(|i| (at.inputs[i], Walk::new(&at.shapes[i], at.shape, at.batch)));
     let y = at.output;
     if a.1.same && b.1.same {
-        for ((y, &a), &b) in y.iter_mut().zip(a.0).zip(b.0) {
-            *y = f(a, b);
-        }
-        return;
+        return kernel::zip(a.0, b.0, y, f);
     }
     a.1.each(|i, j| y[i] = a.0[j]);
     b.1.each(|i, j| y[i] = f(y[i], b.0[j]));
 }
 
-/// Adds `f(place in y)` to the gradient of input `i` at every place that was broadcast there.
-pub(crate) fn unzip(at: &mut super::Backward<'_>, input: usize, f: impl Fn(usize) -> f32) {
+/// Adds `factor` · g to the gradient of input `i`, each at the place that was broadcast there.
+pub(crate) fn unzip(at: &mut super::Backward<'_>, input: usize, g: &[f32], factor: f32) {
     let Some(dx) = at.grad_input(input) else { return };
     let walk = Walk::new(&at.shapes[input], at.shape, at.batch);
-    let dx = dx.sum();
-    if walk.same {
-        for (i, dx) in dx.iter_mut().enumerate() {
-            *dx += f(i);
-        }
-    } else {
-        walk.each(|i, j| dx[j] += f(i));
+    if !walk.same {
+        let dx = dx.sum();
+        return walk.each(|i, j| dx[j] += factor * g[i]);
+    }
+    match dx.parts() {
+        (dx, true) => kernel::axpy(factor, g, dx),
+        (dx, false) => kernel::map(g, dx, |g| factor * g),
     }
 }
 

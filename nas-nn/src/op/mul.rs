@@ -36,8 +36,10 @@ impl Op for Mul {
         let g = at.grad;
         for (i, other) in [(0, 1), (1, 0)] {
             let scratch = std::mem::take(&mut at.scratch);
-            broadcast::expand(at.input(other), &at.shapes[other], at.shape, at.batch, scratch);
-            broadcast::unzip(&mut at, i, |k| g[k] * scratch[k]);
+            let product = &mut scratch[..g.len()];
+            broadcast::expand(at.input(other), &at.shapes[other], at.shape, at.batch, product);
+            product.iter_mut().zip(g).for_each(|(x, g)| *x *= g);
+            broadcast::unzip(&mut at, i, product, 1.0);
             at.scratch = scratch;
         }
     }

@@ -204,6 +204,10 @@ impl Program {
 
     fn backward(&mut self, inputs: &[&[f32]], batch: usize, params: &Params) {
         let loss_grad = self.plan.loss_grad();
+        if loss_grad.len == 0 {
+            // No parameter reaches the loss: all gradients are zero.
+            return;
+        }
         self.arena[loss_grad.start] = 1.0;
         for step in self.plan.backward_steps() {
             let back = step.backward.as_ref().expect("backward steps have a backward plan");
@@ -285,3 +289,44 @@ const _: () = {
     is_send::<Program>();
     let _ = is_send::<Parts<'static>>;
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_no_parameter_reaches_has_no_gradient() {
+        let graph = Graph::new();
+        let loss = graph.input("x", &[2]).linear(3).zeros_like().sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+        assert_eq!(program.gradients(&Feed::new(2).with("x", &[1.0; 4]), &mut params), Ok(0.0));
+        assert!(program.grads().iter().all(|&g| g == 0.0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_changes_nothing() {
+        let graph = Graph::new();
+        let loss = graph.input("x", &[2]).linear(1).sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+        let before = params.clone();
+        let x = [1.0; 6];
+        for (feed, expected) in [
+            (Feed::new(3).with("x", &x), "a batch of 3 examples was fed to a program compiled for 1 to 2"),
+            (Feed::new(0).with("x", &x[..0]), "a batch of 0 examples was fed to a program compiled for 1 to 2"),
+            (Feed::new(2).with("x", &x), "the input \"x\" needs 4 values for this batch, got 6"),
+            (Feed::new(2).with("y", &x), "the input \"x\" was not fed"),
+        ] {
+            assert_eq!(program.gradients(&feed, &mut params).unwrap_err().to_string(), expected);
+        }
+        let other = Graph::new();
+        let _ = other.input("x", &[2]).linear(2);
+        let mut foreign = Params::init(&other, &mut Rng::seed_from_u64(0));
+        let error = program.gradients(&Feed::new(2).with("x", &x[..4]), &mut foreign).unwrap_err();
+        assert_eq!(error, FeedError::Parameters);
+        assert_eq!(params, before);
+        assert!(Program::train(&graph, other.input("z", &[]).sum(), &[], 2).is_err());
+        assert!(Program::train(&graph, loss, &[], 0).is_err());
+    }
+}
