@@ -66,6 +66,11 @@ pub(super) fn dot_runs(a: &[f32], p: f32, b: &[f32], q: f32, runs: Runs) -> f64 
 
 /// A term of a sum.
 trait Term: Copy {
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`.
     unsafe fn of<V: Vector>(self, a: V, b: V) -> V;
 }
 
@@ -141,6 +146,10 @@ impl<T: Term> Job for Fold<T> {
 }
 
 /// The sum of the lanes by halving.
+///
+/// # Safety
+///
+/// The instruction set of `V`.
 #[inline(always)]
 unsafe fn add_lanes<V: Vector>(sums: &[V; 4]) -> f64 {
     let mut lanes = [0.0; LANES];

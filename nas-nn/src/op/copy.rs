@@ -34,3 +34,13 @@ impl<'g> Var<'g> {
         self.apply(Copy, &[])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::gradcheck;
+
+    #[test]
+    fn gradient() {
+        gradcheck(&[&[2, 3]], |v| v[0].copy());
+    }
+}

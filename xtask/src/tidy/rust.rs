@@ -78,9 +78,26 @@ fn unsafe_code(file: &str, lines: &[Line]) -> Vec<Problem> {
         if after.starts_with("fn(") || has_reason(lines, i, reason) {
             continue;
         }
+        if after.starts_with("fn") && contract_is_a_traits(lines, i) {
+            continue;
+        }
         problems.push(Problem::new(file, i + 1, format!("unsafe without {wanted}")));
     }
     problems
+}
+
+/// Whether the method in line `i` stands in a trait that documents `# Safety` for all its methods, or implements a trait,
+/// whose contract is then its own.
+fn contract_is_a_traits(lines: &[Line], i: usize) -> bool {
+    let indent = |line: &Line| line.code.len() - line.code.trim_start().len();
+    let own = indent(&lines[i]);
+    let outer = (0..i).rev().find(|&j| !lines[j].code.trim().is_empty() && indent(&lines[j]) < own);
+    outer.is_some_and(|j| {
+        let code = lines[j].code.trim();
+        let implements = code.starts_with("impl") && code.contains(" for ");
+        let declares = code.contains("trait ") && has_reason(lines, j, "# Safety");
+        implements || declares
+    })
 }
 
 /// Whether `reason` is in a comment of line `i`, above it, or above the statement that goes on in it.
@@ -147,7 +164,9 @@ fn gradient(file: &str, lines: &[Line]) -> Vec<Problem> {
         return Vec::new();
     }
     let Some(op) = lines.iter().position(|line| line.code.contains("impl Op for")) else { return Vec::new() };
-    let tested = lines.iter().any(|line| words(&line.code, "gradcheck").any(|at| !is_import(&line.code, at)));
+    let tested = lines.iter().any(|line| {
+        words(&line.code, "gradcheck").chain(words(&line.code, "gradcheck_fed")).any(|at| !is_import(&line.code, at))
+    });
     let excused = lines.iter().any(|line| line.comment.contains("// no gradient:"));
     if tested || excused {
         return Vec::new();
@@ -229,6 +248,13 @@ mod tests {
         check_clean(file, "//! A.\n/// Adds.\n///\n/// # Safety\n/// AVX2.\n#[inline]\npub(crate) unsafe fn f() {}\n");
         check_found(file, "//! A.\n/// Adds.\nunsafe fn f() {}\n", "# Safety", &[3]);
         check_clean(file, "//! A.\ntype F = unsafe fn(*const f32);\n");
+        check_clean(file, "//! A.\nimpl V for A {\n    unsafe fn f() {}\n}\n");
+        check_found(file, "//! A.\nimpl A {\n    unsafe fn f() {}\n}\n", "# Safety", &[3]);
+        check_clean(
+            file,
+            "//! A.\n/// V.\n///\n/// # Safety\n/// AVX2.\ntrait V {\n    /// F.\n    unsafe fn f();\n}\n",
+        );
+        check_found(file, "//! A.\n/// V.\ntrait V {\n    unsafe fn f();\n}\n", "# Safety", &[4]);
     }
 
     #[test]

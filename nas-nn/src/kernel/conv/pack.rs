@@ -52,6 +52,10 @@ impl Job for Pack<'_> {
 
 impl Pack<'_> {
     /// Packs plane number `plane` of every channel: packed (j, i) is source (j · stride + offset) on each axis.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`; source and packed images as large as the lattice says.
     #[inline(always)]
     unsafe fn planes<V: Vector>(&self, plane: usize, stride: [usize; 2], offset: [isize; 2]) {
         let [rows, columns] = [0, 1].map(|axis| {

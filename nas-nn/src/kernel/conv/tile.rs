@@ -104,6 +104,11 @@ impl<const F: usize> Job for Block<'_, F> {
 }
 
 impl<const F: usize> Block<'_, F> {
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`; spans, taps and weights that stay inside `x` and `y`.
     #[inline(always)]
     unsafe fn tiles<'s, V: Vector, const P: usize>(&self, mut spans: &'s [Span]) -> &'s [Span] {
         while spans.len() >= P {
@@ -114,6 +119,11 @@ impl<const F: usize> Block<'_, F> {
         spans
     }
 
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`; spans, taps and weights that stay inside `x` and `y`.
     #[inline(always)]
     unsafe fn tile<V: Vector, const P: usize>(&self, spans: &[Span]) {
         let Raw { x, taps, mut w, y, plane, add, .. } = self.0;

@@ -68,6 +68,11 @@ impl Job for Raw<'_> {
 }
 
 impl Raw<'_> {
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`; taps and planes that stay inside `x`, `dy` and `dw`.
     #[inline(always)]
     unsafe fn block<V: Vector, const F: usize>(&self, f: usize) {
         let n = self.of.taps.len();
@@ -93,6 +98,11 @@ impl Raw<'_> {
         }
     }
 
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`; taps and planes that stay inside `x`, `dy` and `dw`.
     #[inline(always)]
     unsafe fn tile<V: Vector, const F: usize, const K: usize>(&self, f: usize, k: usize) {
         let of = self.of;

@@ -113,6 +113,10 @@ impl Flat {
     }
 
     /// Copies plane `i` into its border, element by element times `scale`.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`, and a plane number below the planes of `x`.
     #[inline(always)]
     unsafe fn load<V: Vector>(&self, x: &[f32], i: usize, scale: Option<&[f32; ROOM]>, buffer: &mut [f32; ROOM]) {
         let [rows, columns] = self.from;
@@ -136,6 +140,10 @@ impl Flat {
     }
 
     /// Copies the rows of a computed plane, without the gaps, to plane `i`, element by element times `scale`.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`, and a plane number below the planes of the target.
     #[inline(always)]
     unsafe fn store<V: Vector>(
         &self,

@@ -40,6 +40,11 @@ struct Row {
 
 /// What is done with it.
 trait Visit {
+    /// See the caller, which checked the geometry.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `V`, and a row inside the geometry.
     unsafe fn visit<V: Vector>(&self, geo: &Pool2d, row: &Row);
 }
 
@@ -190,6 +195,10 @@ impl Visit for Shares {
 }
 
 /// Adds the first `n` lanes to elements that lie `stride` apart.
+///
+/// # Safety
+///
+/// The instruction set of `V`; `n` elements at `to`, `stride` apart.
 #[inline(always)]
 unsafe fn add_strided<V: Vector>(v: V, to: *mut f32, stride: usize, n: usize) {
     let mut lanes = [0.0; 16];

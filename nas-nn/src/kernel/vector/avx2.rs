@@ -5,6 +5,10 @@ use std::arch::x86_64::*;
 use super::{Job, NOWHERE, Vector, store_each};
 
 /// Runs `job` in code compiled for AVX2.
+///
+/// # Safety
+///
+/// The processor has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
@@ -12,12 +16,21 @@ pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
 }
 
 /// The mask of the first `n` lanes of eight.
+///
+/// # Safety
+///
+/// The processor has AVX2.
 #[inline(always)]
 unsafe fn first(n: usize) -> __m256i {
     // SAFETY: the caller has AVX2.
     unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
 }
 
+/// See the caller, which checked the geometry.
+///
+/// # Safety
+///
+/// The processor has AVX2.
 #[inline(always)]
 unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
     // SAFETY: the caller has AVX2; the rest is arithmetic on values.
@@ -44,8 +57,6 @@ unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
 #[derive(Clone, Copy)]
 struct Ymm(__m256);
 
-// SAFETY of every block: the trait's contract, AVX2 and FMA present and pointers valid.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl Vector for Ymm {
     const LANES: usize = 8;
     const SUMS: usize = 12;
@@ -53,51 +64,61 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_set1_ps(v)) }
     }
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_loadu_ps(p)) }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { _mm256_storeu_ps(p, self.0) }
     }
 
     #[inline(always)]
     unsafe fn load_first(p: *const f32, n: usize) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_maskload_ps(p, first(n))) }
     }
 
     #[inline(always)]
     unsafe fn keep_first(self, n: usize) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_and_ps(self.0, _mm256_castsi256_ps(first(n)))) }
     }
 
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { _mm256_maskstore_ps(p, first(n), self.0) }
     }
 
     #[inline(always)]
     unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_add_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn sub(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_sub_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_mul_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             let larger = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, best.0);
             let better = _mm256_or_ps(larger, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
@@ -108,16 +129,19 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0), self.0)) }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_fmadd_ps(self.0, b.0, c.0)) }
     }
 
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             let x = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
             let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
@@ -127,6 +151,7 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn sum4(v: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             let x = _mm256_hadd_ps(_mm256_hadd_ps(v[0].0, v[1].0), _mm256_hadd_ps(v[2].0, v[3].0));
             let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
@@ -136,6 +161,7 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn interleave(from: *const f32, apart: usize, images: usize, n: usize, to: *mut f32, places: *const u32) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             let mask = first(n);
             let mut rows = [_mm256_setzero_ps(); 8];
@@ -154,6 +180,7 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn deinterleave(from: *const f32, n: usize, to: *mut f32, apart: usize, images: usize, add: bool) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             let mask = first(n);
             let mut columns = [_mm256_setzero_ps(); 8];
@@ -171,6 +198,7 @@ impl Vector for Ymm {
 
     #[inline(always)]
     unsafe fn store_lanes(self, mask: u32, p: *mut f32, add: bool) {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe {
             if mask == 0xFF {
                 let v = if add { _mm256_add_ps(_mm256_loadu_ps(p), self.0) } else { self.0 };

@@ -5,12 +5,21 @@ use std::arch::x86_64::*;
 use super::{Job, NOWHERE, Vector};
 
 /// Runs `job` in code compiled for AVX-512.
+///
+/// # Safety
+///
+/// The processor has AVX-512 F.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
     unsafe { job.run::<Zmm>() }
 }
 
+/// See the caller, which checked the geometry.
+///
+/// # Safety
+///
+/// The processor has AVX-512 F.
 #[inline(always)]
 unsafe fn transpose16(r: [__m512; 16]) -> [__m512; 16] {
     // SAFETY: the caller has AVX-512; the rest is arithmetic on values.
@@ -52,8 +61,6 @@ fn first(n: usize) -> __mmask16 {
     if n >= 16 { 0xFFFF } else { (1 << n) - 1 }
 }
 
-// SAFETY of every block: the trait's contract, AVX-512 present and pointers valid.
-#[allow(clippy::undocumented_unsafe_blocks)]
 impl Vector for Zmm {
     const LANES: usize = 16;
     const SUMS: usize = 24;
@@ -61,26 +68,31 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_set1_ps(v)) }
     }
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_loadu_ps(p)) }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { _mm512_storeu_ps(p, self.0) }
     }
 
     #[inline(always)]
     unsafe fn load_first(p: *const f32, n: usize) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_maskz_loadu_ps(first(n), p)) }
     }
 
     #[inline(always)]
     unsafe fn load_strided(p: *const f32, stride: usize, n: usize) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             match stride {
                 1 => Self::load_first(p, n),
@@ -104,31 +116,37 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn keep_first(self, n: usize) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_maskz_mov_ps(first(n), self.0)) }
     }
 
     #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { _mm512_mask_storeu_ps(p, first(n), self.0) }
     }
 
     #[inline(always)]
     unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_add_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn sub(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_sub_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_mul_ps(self.0, b.0)) }
     }
 
     #[inline(always)]
     unsafe fn larger(self, number: Self, best: Self, tap: Self) -> (Self, Self) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, best.0);
             let better = larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
@@ -139,21 +157,25 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0), self.0)) }
     }
 
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_fmadd_ps(self.0, b.0, c.0)) }
     }
 
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { _mm512_reduce_add_ps(self.0) }
     }
 
     #[inline(always)]
     unsafe fn sum4(v: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let (x, y) = (pair(v[0].0, v[1].0), pair(v[2].0, v[3].0));
@@ -168,6 +190,7 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn interleave(from: *const f32, apart: usize, images: usize, n: usize, to: *mut f32, places: *const u32) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             let mask = first(n);
             let mut rows = [_mm512_setzero_ps(); 16];
@@ -186,6 +209,7 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn deinterleave(from: *const f32, n: usize, to: *mut f32, apart: usize, images: usize, add: bool) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             let mask = first(n);
             let mut columns = [_mm512_setzero_ps(); 16];
@@ -204,6 +228,7 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn store_lanes(self, mask: u32, p: *mut f32, add: bool) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             // Compressing to memory is slow on some processors: compress in the register, store the first lanes.
             let (v, lanes) = if mask == 0xFFFF {
@@ -218,6 +243,7 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn gather(from: *const f32, stride: usize, to: *mut f32, n: usize) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             for i in (0..n).step_by(16) {
                 let here = (n - i).min(16);
@@ -228,6 +254,7 @@ impl Vector for Zmm {
 
     #[inline(always)]
     unsafe fn spread(from: *const f32, to: *mut f32, stride: usize, n: usize, add: bool) {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe {
             if stride != 2 {
                 for i in 0..n {

@@ -16,7 +16,12 @@ use sse2::Xmm as Portable;
 
 use super::simd::{Simd, current};
 
-/// A vector of `f32`. Every method needs the instruction set of the type; [`launch`] is the only way in.
+/// A vector of `f32`.
+///
+/// # Safety
+///
+/// Every method needs the instruction set of the type, and pointers that are valid for the lanes it reads or writes;
+/// [`launch`] is the only way in.
 pub(super) trait Vector: Copy {
     /// Elements.
     const LANES: usize;
@@ -227,6 +232,10 @@ pub(super) fn spread(from: &[f32], [rows, columns]: [usize; 2], to: &mut [f32], 
 }
 
 /// `store_lanes` where the instruction set has no compression.
+///
+/// # Safety
+///
+/// As many elements at `p` as `mask` has bits among the lanes.
 #[inline(always)]
 unsafe fn store_each(lanes: &[f32], mask: u32, mut p: *mut f32, add: bool) {
     for (l, &v) in lanes.iter().enumerate() {
