@@ -3,7 +3,7 @@
 //! A search is a decision process ([`Environment`]): a state is a prefix of choices, an action an option of the next
 //! decision, masked where it cannot be completed, and an episode is an architecture whose reward comes when it was trained. A
 //! [`Policy`] gives every option a probability, a [`ValueFunction`] says what is to be expected, an [`Agent`] updates both,
-//! and a [`Controller`] makes an agent a [`Strategy`](nas_core::Strategy): something that proposes and observes. Policies and
+//! and a [`Controller`] makes an agent a [`Strategy`]: something that proposes and observes. Policies and
 //! critics are graphs of `nas-nn`; nothing here knows of terminals or of how a network is trained.
 //!
 //! ```

@@ -66,7 +66,7 @@ pub(super) fn dot_runs(a: &[f32], p: f32, b: &[f32], q: f32, runs: Runs) -> f64 
 
 /// A term of a sum.
 trait Term: Copy {
-    /// See the caller, which checked the geometry.
+    /// The term of one pair of vectors.
     ///
     /// # Safety
     ///

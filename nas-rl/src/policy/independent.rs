@@ -6,7 +6,7 @@ use super::learner::{self, Learner, Rows};
 use super::{Policy, Update, Weighted, masked_softmax};
 use crate::environment::{Choice, Environment};
 
-/// Independent logits θ[slot][option], zero at the start: exactly even (the policy of TuNAS, Bender et al., 2020).
+/// Independent logits `θ[slot][option]`, zero at the start: exactly even (the policy of TuNAS, Bender et al., 2020).
 pub struct Independent {
     learner: Learner,
     columns: usize,

@@ -104,7 +104,7 @@ impl<const F: usize> Job for Block<'_, F> {
 }
 
 impl<const F: usize> Block<'_, F> {
-    /// See the caller, which checked the geometry.
+    /// Computes tiles of `P` spans as long as there are so many; the spans left.
     ///
     /// # Safety
     ///
@@ -119,7 +119,7 @@ impl<const F: usize> Block<'_, F> {
         spans
     }
 
-    /// See the caller, which checked the geometry.
+    /// Computes one tile: `P` spans of pixels of a block of filters.
     ///
     /// # Safety
     ///

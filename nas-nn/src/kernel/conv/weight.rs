@@ -68,7 +68,7 @@ impl Job for Raw<'_> {
 }
 
 impl Raw<'_> {
-    /// See the caller, which checked the geometry.
+    /// The gradients of `F` filters from filter `f` on, all taps.
     ///
     /// # Safety
     ///
@@ -98,7 +98,7 @@ impl Raw<'_> {
         }
     }
 
-    /// See the caller, which checked the geometry.
+    /// The gradients of `F` filters by `K` taps, summed over all images in registers.
     ///
     /// # Safety
     ///

@@ -40,7 +40,7 @@ struct Row {
 
 /// What is done with it.
 trait Visit {
-    /// See the caller, which checked the geometry.
+    /// Does the work of one row of windows.
     ///
     /// # Safety
     ///

@@ -15,7 +15,7 @@ pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     unsafe { job.run::<Zmm>() }
 }
 
-/// See the caller, which checked the geometry.
+/// Transposes a square of vectors.
 ///
 /// # Safety
 ///
