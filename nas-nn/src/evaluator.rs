@@ -124,10 +124,71 @@ impl Listener for Progress<'_, '_> {
     }
 }
 
+/// What a training error means for a trial.
 fn failure(error: TrainError) -> Failure {
     match error {
         TrainError::Diverged { epoch, loss } => Failure::Diverged { epoch, loss: loss.to_string() },
         TrainError::Interrupted => Failure::Interrupted,
         other => Failure::Infeasible { message: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use nas_core::{Origin, Seed, TrialState};
+
+    use super::*;
+    use crate::family::CnnCell;
+
+    /// Twelve images of 8×8 pixels in two classes, one bright and one dark.
+    fn images() -> Images {
+        let labels: Vec<u32> = (0..12).map(|i| i % 2).collect();
+        let pixels = labels.iter().flat_map(|&l| (0..64_u32).map(move |p| (l * 150 + p) as u8)).collect();
+        let class_names = vec!["dark".to_owned(), "bright".to_owned()];
+        Images { channels: 1, height: 8, width: 8, classes: 2, class_names, pixels, labels }
+    }
+
+    fn evaluate(recipe: Recipe, max_memory: u64, stop: bool) -> Result<Metrics, Failure> {
+        let task = Task::Image { channels: 1, height: 8, width: 8, classes: 2 };
+        let trainer = ChildTrainer::new(Arc::new(CnnCell), task, images(), images(), recipe, max_memory);
+        let trial = Trial {
+            number: 0,
+            architecture: CnnCell.default_architecture(),
+            origin: Origin::Given,
+            seed: Seed::new(1),
+            state: TrialState::Running,
+            seconds: 0.0,
+        };
+        let stop = AtomicBool::new(stop);
+        trainer.evaluate(&trial, &mut Reporter::new(0, &(), &stop))
+    }
+
+    #[test]
+    fn the_same_trial_has_the_same_metrics() {
+        let recipe = Recipe { epochs: 2, batch: 5, ..Recipe::default() };
+        let metrics = evaluate(recipe.clone(), u64::MAX, false).unwrap();
+        assert_eq!(Ok(&metrics), evaluate(recipe, u64::MAX, false).as_ref());
+        assert!(metrics.get("accuracy").unwrap() >= 0.5 && metrics.get("parameters").unwrap() > 1e5);
+    }
+
+    #[test]
+    fn a_network_that_diverges_is_a_failure() {
+        let recipe =
+            Recipe { epochs: 3, batch: 4, learning_rate: 1e30, max_grad_norm: f32::INFINITY, ..Recipe::default() };
+        let failure = evaluate(recipe, u64::MAX, false).unwrap_err();
+        assert!(matches!(failure, Failure::Diverged { .. }), "{failure:?}");
+    }
+
+    #[test]
+    fn a_network_that_does_not_fit_is_never_allocated() {
+        let failure = evaluate(Recipe::default(), 1000, false).unwrap_err();
+        assert!(matches!(failure, Failure::OutOfMemory { needed, limit: 1000 } if needed > 1000), "{failure:?}");
+    }
+
+    #[test]
+    fn an_interrupt_is_no_result() {
+        assert_eq!(evaluate(Recipe::default(), u64::MAX, true), Err(Failure::Interrupted));
     }
 }

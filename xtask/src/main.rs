@@ -1,7 +1,8 @@
-//! The repository's own tasks: `cargo xtask ci`, `tidy`, `readme` and `bench`.
+//! The repository's own tasks: `cargo xtask ci`, `tidy`, `readme`, `bench` and `main-job`.
 
 mod bench;
 mod ci;
+mod main_job;
 mod readme;
 mod tidy;
 mod workspace;
@@ -29,6 +30,8 @@ enum Task {
     Readme,
     /// Runs the benchmarks, stores what they measured and compares with an earlier run.
     Bench(bench::Args),
+    /// Runs the 60-second search and checks what it must reach: trials, accuracy, no worse than the hand-made network.
+    MainJob,
 }
 
 fn main() -> ExitCode {
@@ -50,5 +53,6 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Task::Tidy => tidy::run(&sh, &root),
         Task::Readme => readme::run(&sh, &root),
         Task::Bench(args) => bench::run(&sh, &root, args),
+        Task::MainJob => main_job::run(&sh),
     }
 }
