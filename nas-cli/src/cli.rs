@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
   nas search                          search for 60 s on the embedded images
   nas search path/to/idx --time 10m   search on your own images
   nas show studies/fashion-mnist-mini best
-  nas predict studies/fashion-mnist-mini/models/best.safetensors images.idx")]
+  nas predict studies/fashion-mnist-mini images.idx")]
 pub(crate) struct Cli {
     /// Print JSON lines instead of text
     #[arg(long, global = true)]
@@ -81,7 +81,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
 
-    /// How many trials to train at once [default: the number of cores]
+    /// How many trials to train at once, at most 4 [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
 
@@ -125,14 +125,14 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) validation: Option<f64>,
 
-    /// The most memory one training may take: 512M, 2G [default: a share of this machine's]
+    /// The most memory one training may take: 512M, 2G [default: 1G, or what this machine can spare]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) max_memory: Option<u64>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  nas resume studies/fashion-mnist-mini              what is missing of its budget
+  nas resume studies/fashion-mnist-mini              up to its trials, or its time once more
   nas resume studies/fashion-mnist-mini --time 5m    five minutes more
   nas resume studies/fashion-mnist-mini --trials 200 up to 200 trials in all")]
 pub(crate) struct Resume {
@@ -147,7 +147,7 @@ pub(crate) struct Resume {
     #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
 
-    /// How many trials to train at once [default: the number of cores]
+    /// How many trials to train at once, at most 4 [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
 }
@@ -234,7 +234,7 @@ pub(crate) struct Train {
 
 #[derive(Debug, Args)]
 pub(crate) struct Evaluate {
-    /// A saved network: its .safetensors or .json file
+    /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
     /// A folder of IDX files, whose test part is used, or a file of images; the embedded images if absent
@@ -247,16 +247,16 @@ pub(crate) struct Evaluate {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  nas predict studies/fashion-mnist-mini/models/best.safetensors t10k-images-idx3-ubyte.gz > predictions.csv")]
+  nas predict studies/fashion-mnist-mini t10k-images-idx3-ubyte.gz > predictions.csv")]
 pub(crate) struct Predict {
-    /// A saved network: its .safetensors or .json file
+    /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
     /// A file of images in IDX form, gzipped or not, or a folder of IDX files, whose test images are used
     pub(crate) images: PathBuf,
 
     /// Where to write the CSV [default: stdout]
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
     pub(crate) output: Option<PathBuf>,
 }
 
@@ -329,7 +329,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     if number <= 0.0 {
         return Err("the time must be above zero".to_owned());
     }
-    Duration::try_from_secs_f64(number * scale).map_err(|_| "that time is too long".to_owned())
+    let time = Duration::try_from_secs_f64(number * scale).map_err(|_| "that time is too long".to_owned())?;
+    if time.is_zero() { Err("the time must be above zero".to_owned()) } else { Ok(time) }
 }
 
 /// A number of bytes: plain, or with K, M, G, T (powers of 1024).

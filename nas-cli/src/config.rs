@@ -9,7 +9,7 @@ use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Settings;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,18 @@ impl Source {
         // Stored whole, so that the study can be resumed from anywhere.
         let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
         Ok(Source::Folder(absolute))
+    }
+
+    /// The data, which must be what the study began with.
+    pub(crate) fn open_again(&self, hash: &str) -> Result<TrainTest> {
+        let data = self.open()?;
+        let found = format!("{:016x}", data.hash);
+        if found == hash {
+            return Ok(data);
+        }
+        let message =
+            format!("the data in {} changed since the study began (its hash was {hash}, now {found})", data.source);
+        Err(Error::new(Kind::Data, message).next("bring the old files back, or start a new study"))
     }
 
     pub(crate) fn open(&self) -> Result<TrainTest> {
@@ -91,6 +103,9 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
     let Some(path) = file else { return Ok(flags) };
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
     let file: File = toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    if file.max_memory == Some(0) {
+        return Err(Error::usage(format!("{}: max-memory is 0; it must be above zero", path.display())));
+    }
     Ok(Settings {
         space: flags.space.or(file.space),
         agent: flags.agent.or(file.agent),
@@ -122,10 +137,24 @@ pub(crate) fn space(name: &str, task: &Task) -> Result<(SearchSpace, std::sync::
     Ok((space, family))
 }
 
-/// Whether what the space draws can be built: tried on its corners and on some draws.
+/// Architectures of a space file that are built before it is used.
+const DRAWS: usize = 100;
+
+/// Whether the family knows every decision of the space and builds what it draws.
 fn check_fits(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<()> {
     let mut rng = nas_core::Seed::new(0).stream(nas_core::Purpose::Test, 0);
-    for _ in 0..20 {
+    let own = family.space(task)?;
+    let known = |decision: &str| own.slots().iter().any(|slot| slot.decision == decision);
+    if let Some(slot) = space.slots().iter().find(|slot| !known(&slot.decision)) {
+        let decisions: Vec<&str> = own.slots().iter().map(|slot| slot.decision.as_str()).collect();
+        let known = decisions.join(", ");
+        return Err(Error::usage(format!(
+            "{} has no decision \"{}\"; decisions: {known}",
+            family.name(),
+            slot.decision
+        )));
+    }
+    for _ in 0..DRAWS {
         nas_nn::evaluator::training_cost(family, &space.sample(&mut rng), task, 1)?;
     }
     Ok(())

@@ -61,10 +61,11 @@ impl Difference {
 /// The 97.5 % quantile of Student's t: Cornish–Fisher's expansion, within 1 % from 3 degrees of freedom; exact for 1, 2.
 fn student(freedom: f64) -> f64 {
     const Z: f64 = 1.959_964;
-    if freedom < 1.5 {
+    // Between whole numbers of few degrees the larger quantile is taken.
+    if freedom < 2.0 {
         return 12.706;
     }
-    if freedom < 2.5 {
+    if freedom < 3.0 {
         return 4.303;
     }
     let (z3, z5, z7) = (Z.powi(3), Z.powi(5), Z.powi(7));

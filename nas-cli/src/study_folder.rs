@@ -112,8 +112,8 @@ pub(crate) fn model(path: &Path) -> Result<PathBuf> {
     let folder = StudyFolder::new(path);
     let (_, _, trials) = folder.read()?;
     let best = find(&trials, "best")?;
-    let file = folder.models().join(format!("trial-{}.safetensors", best.number));
-    if file.exists() {
+    let named = |kind: &str| folder.models().join(format!("{kind}-{}.safetensors", best.number));
+    if let Some(file) = [named("winner"), named("trial")].into_iter().find(|file| file.exists()) {
         return Ok(file);
     }
     let message = format!("the best trial of {}, {}, is not trained to the full yet", path.display(), best.number);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hasher as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -121,8 +122,10 @@ impl Network {
     pub fn evaluate(&self, data: &Images) -> Result<Evaluation, NetworkError> {
         self.check(data)?;
         let Task::Image { classes, .. } = self.about.task;
-        if data.classes != classes {
-            return Err(NetworkError::Data(format!("the data has {} classes, the network {classes}", data.classes)));
+        if let Some(label) = data.labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(NetworkError::Data(format!(
+                "the data has the label {label}, the network knows {classes} classes"
+            )));
         }
         let graph = Graph::new();
         let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
@@ -158,17 +161,16 @@ impl Network {
     /// When a file exists already or cannot be written.
     pub fn save(&self, path: &Path) -> Result<PathBuf, ModelError> {
         let (weights, json) = files(path);
-        for file in [&weights, &json] {
-            if file.exists() {
-                let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-                return Err(ModelError::Io { action: "writing", path: file.clone(), source });
-            }
+        if weights.exists() {
+            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return Err(ModelError::Io { action: "writing", path: weights, source });
         }
         let bytes = self.weights_file(&weights)?;
         let about = About { weights: hash(&bytes), ..self.about.clone() };
         let text = serde_json::to_string_pretty(&about).expect("plain data is JSON");
-        write(&weights, &bytes)?;
+        // The weights come last: a model exists when they do, and a description left alone by a crash is replaced.
         write(&json, text.as_bytes())?;
+        write(&weights, &bytes)?;
         Ok(weights)
     }
 
@@ -205,7 +207,15 @@ impl Network {
         let graph = Graph::new();
         family::classifier(&graph, &*family, &about.architecture, &about.task, 0.0)
             .map_err(|e| bad(&json, e.to_string()))?;
-        let Task::Image { classes, .. } = about.task;
+        let Task::Image { classes, channels, .. } = about.task;
+        let Normalize { mean, std } = &about.normalize;
+        let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
+        if mean.len() != channels || std.len() != channels || !usable {
+            return Err(bad(
+                &json,
+                format!("its normalisation does not fit {channels} channels: {:?}", about.normalize),
+            ));
+        }
         if about.classes.len() != classes {
             return Err(bad(&json, format!("it names {} classes and has {classes}", about.classes.len())));
         }
@@ -284,7 +294,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     let mut part = path.to_owned().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    let store = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    let written = store();
     if written.is_err() {
         let _ = std::fs::remove_file(&part);
     }

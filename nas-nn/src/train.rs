@@ -140,6 +140,9 @@ pub fn train(
             total += f64::from(loss) * n as f64;
             step += 1;
         }
+        if !params.is_finite() {
+            return Err(TrainError::Diverged { epoch, loss: f32::NAN });
+        }
         mean_loss = (total / data.len() as f64) as f32;
         listener.epoch(epoch, &Metrics::new().with("train_loss", f64::from(mean_loss)));
     }

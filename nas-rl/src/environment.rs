@@ -14,6 +14,13 @@ pub struct Choice {
     pub mask: Vec<bool>,
 }
 
+impl Choice {
+    /// The entropy, in nats, if every option that could be chosen were as likely: the most it can be.
+    pub fn even_entropy(&self) -> f64 {
+        (self.mask.iter().filter(|&&open| open).count() as f64).ln()
+    }
+}
+
 /// A whole architecture, choice by choice. Slots that a condition closed do not occur.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Episode {
@@ -66,6 +73,19 @@ impl Environment {
         Ok(Episode { architecture: walk.finish()?, choices })
     }
 
+    /// ln of the probability that [`SearchSpace::sample`] draws this episode. Continuous numbers have no probability; where
+    /// there are any, that of an even choice at every step.
+    pub fn even_log_prob(&self, episode: &Episode) -> f64 {
+        match self.space.cardinality().finite() {
+            Some(count) => {
+                let shift = count.bits().saturating_sub(64);
+                let leading = u64::try_from(count >> shift).expect("64 bits are left");
+                -((leading as f64).ln() + shift as f64 * std::f64::consts::LN_2)
+            }
+            None => -episode.choices.iter().map(Choice::even_entropy).sum::<f64>(),
+        }
+    }
+
     /// The episode that yields `architecture`.
     ///
     /// # Errors
@@ -93,6 +113,25 @@ mod tests {
             lengths.insert(episode.choices.len());
         }
         assert!(lengths.len() > 1, "closed slots are skipped");
+    }
+
+    #[test]
+    fn even_draws_have_equal_probabilities() {
+        let environment = Environment::new(conditional());
+        let mut total = 0.0;
+        for architecture in environment.space().enumerate() {
+            total += environment.even_log_prob(&environment.replay(&architecture).unwrap()).exp();
+        }
+        assert!((total - 1.0).abs() < 1e-12, "{total}");
+
+        let large = Environment::new(crate::testing::cube(200, 5));
+        let episode = large.episode(|_, _, _| 0).unwrap();
+        assert!((large.even_log_prob(&episode) + 200.0 * 5_f64.ln()).abs() < 1e-9);
+
+        let space = SearchSpace::builder("s").float("x", 0.0..=1.0).choice("a", ["p", "q"]).build().unwrap();
+        let infinite = Environment::new(space);
+        let episode = infinite.episode(|_, _, _| 0).unwrap();
+        assert!((infinite.even_log_prob(&episode) + 32_f64.ln()).abs() < 1e-12);
     }
 
     #[test]

@@ -51,12 +51,34 @@ use value::{Critic, MovingBaseline};
 /// The names that [`strategy`] knows, the default first.
 pub const STRATEGIES: [&str; 5] = ["reinforce", "reinforce-critic", "reinforce-lstm", "evolution", "random"];
 
-/// No strategy has that name.
+/// The most logits of an episode's steps together, and the most inputs of a critic: beyond them an update takes gigabytes.
+const LOGITS: usize = 1 << 21;
+const CRITIC_INPUTS: usize = 1 << 17;
+
+/// Why there is no strategy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no agent \"{name}\"; agents: {}", STRATEGIES.join(", "))]
-pub struct UnknownStrategy {
-    /// The name asked for.
-    pub name: String,
+pub enum StrategyError {
+    /// None has that name.
+    #[error("there is no agent \"{name}\"; agents: {}", STRATEGIES.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
+    /// Its policy or critic would not fit in memory.
+    #[error(
+        "the space \"{space}\" is too large for the agent \"{name}\": {slots} slots with {options} options in all; \
+         agents for every size: evolution, random"
+    )]
+    TooLarge {
+        /// The agent.
+        name: &'static str,
+        /// The space's name.
+        space: String,
+        /// Its slots.
+        slots: usize,
+        /// The options of all slots together.
+        options: usize,
+    },
 }
 
 /// The strategy called `name` on `space`.
@@ -65,26 +87,40 @@ pub struct UnknownStrategy {
 /// recurrent policy. `evolution` and `random` are controls without a policy.
 ///
 /// # Errors
-/// When there is none; the error lists them.
-pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+/// When there is none; the error lists them. When the space has so many slots and options that the agent would need
+/// gigabytes.
+pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn Strategy>, StrategyError> {
     let environment = Environment::new(space.clone());
+    let arity = environment.arity();
+    let (slots, options, widest) = (arity.len(), arity.iter().sum(), arity.iter().copied().max().unwrap_or(0));
+    let check = |name, logits: usize, inputs: usize| {
+        if logits <= LOGITS && inputs <= CRITIC_INPUTS {
+            return Ok(());
+        }
+        Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options })
+    };
     let mut rng = seed.stream(Purpose::Policy, 0);
     let reinforce = |policy: Box<dyn Policy>, value: Box<dyn ValueFunction>, name| -> Box<dyn Strategy> {
         Box::new(Controller::new(Reinforce::new(name, policy, value, Shaping::Rank), space.clone(), seed))
     };
     let independent = || Box::new(Independent::new(&environment, 0.2));
     Ok(match name {
-        "reinforce" => reinforce(independent(), Box::<MovingBaseline>::default(), "reinforce"),
+        "reinforce" => {
+            check("reinforce", slots * widest, 0)?;
+            reinforce(independent(), Box::<MovingBaseline>::default(), "reinforce")
+        }
         "reinforce-critic" => {
+            check("reinforce-critic", slots * widest, options)?;
             reinforce(independent(), Box::new(Critic::new(&environment, 0.01, &mut rng)), "reinforce-critic")
         }
         "reinforce-lstm" => {
+            check("reinforce-lstm", slots * options, 0)?;
             let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
             reinforce(policy, Box::<MovingBaseline>::default(), "reinforce-lstm")
         }
         "evolution" => Box::new(Evolution::new(space.clone(), seed)),
         "random" => Box::new(RandomSearch::new(space.clone(), seed)),
-        _ => return Err(UnknownStrategy { name: name.to_owned() }),
+        _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })
 }
 

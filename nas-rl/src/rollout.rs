@@ -9,8 +9,20 @@ pub struct Finished {
     pub episode: Episode,
     /// What it was worth; nothing when it failed.
     pub reward: Option<f64>,
-    /// Whether the agent's policy drew it; others teach the value function and the ranking, not the policy.
-    pub on_policy: bool,
+    /// Who drew it.
+    pub drawn: Drawn,
+}
+
+/// Who drew an episode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Drawn {
+    /// The agent's policy.
+    Policy,
+    /// Something else, which drew it with a probability whose logarithm is `log_prob`.
+    Elsewhere {
+        /// ln μ.
+        log_prob: f64,
+    },
 }
 
 /// The episodes since the last update, in trial order.

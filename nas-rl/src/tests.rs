@@ -121,6 +121,52 @@ fn names_that_are_unknown_are_listed() {
 }
 
 #[test]
+fn spaces_too_large_for_an_agent_are_refused_before_anything_is_allocated() {
+    let space = cube(2_000, 5);
+    let error = strategy("reinforce-lstm", &space, Seed::new(0)).err().unwrap();
+    let text = "the space \"cube\" is too large for the agent \"reinforce-lstm\": 2000 slots with 10000 options in all; \
+                agents for every size: evolution, random";
+    assert_eq!(error.to_string(), text);
+    let mut fits = strategy("reinforce-critic", &space, Seed::new(0)).unwrap();
+    assert_eq!(run(&mut *fits, 12, |a| Some(a.stable_hash() as f64)).len(), 12);
+}
+
+#[test]
+fn failures_and_rewards_that_are_no_numbers_stop_nobody() {
+    let odd = [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(1e308), Some(-1e308)];
+    for name in STRATEGIES {
+        for rewards in [&odd[..1], &odd[..4], &odd[..]] {
+            let mut strategy = strategy(name, &cube(6, 5), Seed::new(1)).unwrap();
+            for number in 0..60 {
+                let proposal = strategy.propose(1).unwrap().pop().unwrap();
+                let said =
+                    strategy.observe(&[trial(number, proposal, rewards[number as usize % rewards.len()])]).unwrap();
+                assert!(said.0.values().all(|figure| figure.is_finite()), "{name} {said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_update_reports_the_figures_of_the_field() {
+    for name in ["reinforce", "reinforce-critic", "reinforce-lstm"] {
+        let mut strategy = strategy(name, &conditional(), Seed::new(1)).unwrap();
+        let mut said = Vec::new();
+        for number in 0..10 {
+            let proposal = strategy.propose(1).unwrap().pop().unwrap();
+            said.push(strategy.observe(&[trial(number, proposal, Some(number as f64))]).unwrap());
+        }
+        assert!(said[..4].iter().all(|d| d.0.is_empty()), "nothing was updated");
+        let names: Vec<&str> = said[9].0.keys().map(String::as_str).collect();
+        let expected = "advantage_std baseline entropy entropy_normalised explained_variance grad_norm policy_loss repeats \
+                        reward_mean skipped_updates updates value_loss";
+        assert_eq!(names.join(" "), expected, "{name}");
+        assert_eq!((said[9].get("updates"), said[9].get("reward_mean")), (Some(2.0), Some(7.0)));
+        assert_eq!((said[4].get("repeats"), said[4].get("skipped_updates")), (Some(0.0), Some(0.0)));
+    }
+}
+
+#[test]
 fn trials_of_another_space_are_an_error() {
     let mut one = strategy("reinforce", &cube(2, 2), Seed::new(0)).unwrap();
     let proposal = strategy("random", &cube(3, 3), Seed::new(0)).unwrap().propose(1).unwrap().pop().unwrap();

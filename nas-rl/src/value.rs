@@ -1,20 +1,23 @@
-//! Value functions: what reward is to be expected, so that only what is better makes a choice likelier.
+//! Value functions: what reward is to be expected, so that only what goes better makes a choice likelier.
+//!
+//! A value belongs to a state, the choices made so far, and never to the choice that comes next: subtracting it then leaves
+//! the expected gradient of the policy as it is.
 
 use nas_core::Rng;
 use nas_nn::optim::{Adam, Optimizer as _};
 use nas_nn::{Feed, Graph, Params, Program};
 
-use crate::environment::{Environment, Episode};
+use crate::environment::{Choice, Environment, Episode};
 
-/// Predicts the (shaped) reward of an episode.
+/// Predicts the (shaped) reward that an episode will end with.
 pub trait ValueFunction: Send {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// The reward expected of `episode`.
-    fn predict(&mut self, episode: &Episode) -> f64;
+    /// V(s) of every state of `episode`: the reward expected before each of its choices.
+    fn predict(&mut self, episode: &Episode) -> Vec<f64>;
 
-    /// Learns from episodes and their rewards, all finite; the mean squared error before.
+    /// Learns from episodes and their rewards, all finite; the mean squared error over all states before.
     fn update(&mut self, batch: &[(&Episode, f64)]) -> f64;
 }
 
@@ -35,31 +38,40 @@ impl ValueFunction for MovingBaseline {
         "moving-baseline"
     }
 
-    fn predict(&mut self, _: &Episode) -> f64 {
-        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    fn predict(&mut self, episode: &Episode) -> Vec<f64> {
+        let value = if self.weight > 0.0 { self.sum / self.weight } else { 0.0 };
+        vec![value; episode.choices.len()]
     }
 
     fn update(&mut self, batch: &[(&Episode, f64)]) -> f64 {
-        let mut error = 0.0;
-        for &(episode, reward) in batch {
-            error += (reward - self.predict(episode)).powi(2);
-        }
+        let error = squared_error(self, batch);
         for &(_, reward) in batch {
             self.sum = DECAY * self.sum + (1.0 - DECAY) * reward;
             self.weight = DECAY * self.weight + (1.0 - DECAY);
         }
-        error / batch.len().max(1) as f64
+        error
     }
 }
 
-/// The most episodes the critic learns from at once.
-const BATCH: usize = 16;
+/// The mean of (r − V(s))² over all states of all episodes.
+fn squared_error(value: &mut dyn ValueFunction, batch: &[(&Episode, f64)]) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for &(episode, reward) in batch {
+        let values = value.predict(episode);
+        sum += values.iter().map(|v| (reward - v).powi(2)).sum::<f64>();
+        count += values.len();
+    }
+    sum / count.max(1) as f64
+}
+
+/// The most states the critic sees at once.
+const BATCH: usize = 64;
 /// Hidden units of the critic.
 const HIDDEN: usize = 32;
 /// Updates for each batch.
 const STEPS: usize = 4;
 
-/// A learned critic: a small network on the choices, one number for each option of each slot.
+/// A learned critic: a small network on the choices made so far, one number for each option of each slot.
 pub struct Critic {
     params: Params,
     train: Program,
@@ -86,7 +98,7 @@ impl Critic {
         Critic {
             params,
             train: Program::train(&graph, loss, &[], BATCH).expect(sound),
-            eval: Program::eval(&graph, &[value], 1).expect(sound),
+            eval: Program::eval(&graph, &[value], BATCH).expect(sound),
             adam: Adam::new(learning_rate),
             first,
             x: vec![0.0; BATCH * width],
@@ -98,12 +110,12 @@ impl Critic {
         self.first[self.first.len() - 1]
     }
 
-    /// Writes the choices of an episode as row `i`.
-    fn write(&mut self, i: usize, episode: &Episode) {
+    /// Writes the state after `choices` as row `i`.
+    fn write(&mut self, i: usize, choices: &[Choice]) {
         let width = self.width();
         let row = &mut self.x[i * width..][..width];
         row.fill(0.0);
-        for choice in &episode.choices {
+        for choice in choices {
             row[self.first[choice.slot] + choice.option] = 1.0;
         }
     }
@@ -114,30 +126,39 @@ impl ValueFunction for Critic {
         "critic"
     }
 
-    fn predict(&mut self, episode: &Episode) -> f64 {
-        self.write(0, episode);
-        let feed = Feed::new(1).with("choices", &self.x[..self.width()]);
-        self.eval.run(&feed, &self.params).expect("an episode fits the critic");
-        f64::from(self.eval.output(0)[0])
+    fn predict(&mut self, episode: &Episode) -> Vec<f64> {
+        let mut values = Vec::new();
+        let states: Vec<&[Choice]> = (0..episode.choices.len()).map(|t| &episode.choices[..t]).collect();
+        for part in states.chunks(BATCH) {
+            part.iter().enumerate().for_each(|(i, choices)| self.write(i, choices));
+            let feed = Feed::new(part.len()).with("choices", &self.x[..part.len() * self.width()]);
+            self.eval.run(&feed, &self.params).expect("an episode fits the critic");
+            values.extend(self.eval.output(0)[..part.len()].iter().copied().map(f64::from));
+        }
+        values
     }
 
     fn update(&mut self, batch: &[(&Episode, f64)]) -> f64 {
-        let errors = batch.iter().map(|&(episode, reward)| (reward - self.predict(episode)).powi(2));
-        let error = errors.sum::<f64>() / batch.len().max(1) as f64;
+        let error = squared_error(self, batch);
+        let states = batch.iter().flat_map(|(e, reward)| (0..e.choices.len()).map(|t| (&e.choices[..t], *reward)));
+        let states: Vec<(&[Choice], f64)> = states.collect();
         for _ in 0..STEPS {
-            for part in batch.chunks(BATCH) {
-                for (i, &(episode, reward)) in part.iter().enumerate() {
-                    self.write(i, episode);
+            let mut gradient = vec![0.0; self.params.len()];
+            for part in states.chunks(BATCH) {
+                for (i, &(choices, reward)) in part.iter().enumerate() {
+                    self.write(i, choices);
                     self.y[i] = reward as f32;
                 }
                 let n = part.len();
                 let feed = Feed::new(n).with("choices", &self.x[..n * self.width()]).with("reward", &self.y[..n]);
                 self.train.gradients(&feed, &mut self.params).expect("episodes fit the critic");
-                let before = self.params.clone();
-                self.adam.step(self.params.values_mut(), self.train.grads());
-                if !self.params.is_finite() {
-                    self.params = before;
-                }
+                let share = n as f32 / states.len() as f32;
+                gradient.iter_mut().zip(self.train.grads()).for_each(|(sum, g)| *sum += share * g);
+            }
+            let before = (self.params.clone(), self.adam.clone());
+            self.adam.step(self.params.values_mut(), &gradient);
+            if !self.params.is_finite() {
+                (self.params, self.adam) = before;
             }
         }
         error
@@ -156,12 +177,12 @@ mod tests {
         let environment = Environment::new(cube(1, 2));
         let episode = environment.episode(|_, _, _| 0).unwrap();
         let mut baseline = MovingBaseline::default();
-        assert_eq!(baseline.predict(&episode), 0.0);
+        assert_eq!(baseline.predict(&episode), [0.0]);
         assert_eq!(baseline.update(&[(&episode, 2.0)]), 4.0);
         // Corrected for its start, the mean of one reward is that reward.
-        assert!((baseline.predict(&episode) - 2.0).abs() < 1e-12);
+        assert!((baseline.predict(&episode)[0] - 2.0).abs() < 1e-12);
         baseline.update(&[(&episode, 4.0)]);
-        assert!((baseline.predict(&episode) - (0.09 * 2.0 + 0.1 * 4.0) / 0.19).abs() < 1e-12);
+        assert!((baseline.predict(&episode)[0] - (0.09 * 2.0 + 0.1 * 4.0) / 0.19).abs() < 1e-12);
     }
 
     #[test]
@@ -173,6 +194,16 @@ mod tests {
         let batch: Vec<(&Episode, f64)> = episodes.iter().map(|e| (e, worth(e))).collect();
         let first = critic.update(&batch);
         let last = (0..100).map(|_| critic.update(&batch)).last().unwrap();
-        assert!(last < 0.01 && last < first, "{first} {last}");
+        // Over all architectures, the value of a state is its choices so far and the even choice of the rest.
+        for episode in &episodes {
+            let values = critic.predict(episode);
+            for (t, v) in values.iter().enumerate() {
+                let expected = episode.choices[..t].iter().map(|c| c.option as f64 - 1.0).sum::<f64>() / 3.0;
+                assert!((v - expected).abs() < 0.1, "{v}, {expected} after {:?}", &episode.choices[..t]);
+            }
+        }
+        // What is left is the variance of the choices to come: 3, 2 or 1 of them, each of variance 2/27.
+        let unexplained = (3.0 + 2.0 + 1.0) / 3.0 * 2.0 / 27.0;
+        assert!((last - unexplained).abs() < 0.02 && last < first, "{first} {last} {unexplained}");
     }
 }

@@ -31,7 +31,7 @@ fn from_search_to_prediction() {
         &text,
         &["12 trials", "winner (trial ", "hand-made default", "random trials", "multiply-adds", "Next:"],
     );
-    check_contains(&text, &["studies/images/models/trial-"]);
+    check_contains(&text, &["studies/images/models/winner-"]);
 
     let study = "studies/images";
     check_contains(&stdout(at, &["studies"]), &[study, "stopped", "12", "cnn_cell", "reinforce"]);
@@ -45,7 +45,7 @@ fn from_search_to_prediction() {
     check_contains(&stdout(at, &["show", study, "0"]), &["chosen by random"]);
 
     let best: Value = serde_json::from_str(&stdout(at, &["show", study, "best", "--json"])).unwrap();
-    let model = format!("{study}/models/trial-{}.safetensors", best["number"]);
+    let model = format!("{study}/models/winner-{}.safetensors", best["number"]);
     let text = stdout(at, &["evaluate", &model, "images"]);
     check_contains(&text, &["accuracy", "30 images"]);
     // The stripes are easy: a network that learned them is far above chance (one third).

@@ -1,5 +1,7 @@
 //! The end of a search: the winner and its controls, trained to the full and scored once on untouched images.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,7 +13,7 @@ use nas_nn::train::{Listener, Recipe};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::output::{self, Output};
@@ -27,6 +29,8 @@ struct Job {
     architecture: Architecture,
     /// The number of the seed: 0, 1, …
     seed: u64,
+    /// Where the network is saved as soon as it is trained, unless it stands there already.
+    save: Option<PathBuf>,
 }
 
 /// One row of the closing table.
@@ -56,18 +60,24 @@ pub(crate) fn close(
         return Err(Error::new(Kind::Other, message).next(format!("see {}/study.log", folder.path().display())));
     };
     let family = family::family(&config.family)?;
-    let random: Vec<&Trial> =
-        trials.iter().filter(|t| t.origin == Origin::Random && t.reward().is_some()).take(RANDOM_CONTROLS).collect();
+    let random: Vec<&Trial> = trials
+        .iter()
+        .filter(|t| t.origin == Origin::Random && t.reward().is_some() && t.number != winner.number)
+        .take(RANDOM_CONTROLS)
+        .collect();
 
     let mut names = vec![format!("winner (trial {})", winner.number), "hand-made default".to_owned()];
     let seeds = u64::from(config.final_seeds);
     let mut todo: Vec<Job> = Vec::new();
     for (row, architecture) in [winner.architecture.clone(), family.default_architecture()].into_iter().enumerate() {
-        todo.extend((0..seeds).map(|seed| Job { row, architecture: architecture.clone(), seed }));
+        todo.extend((0..seeds).map(|seed| Job { row, architecture: architecture.clone(), seed, save: None }));
     }
+    let model = folder.models().join(format!("winner-{}", winner.number));
+    let weights = model.with_extension("safetensors");
+    todo[0].save = Some(model);
     if !random.is_empty() {
         names.push(format!("random trials ({} networks)", random.len()));
-        todo.extend(random.iter().map(|t| Job { row: 2, architecture: t.architecture.clone(), seed: 0 }));
+        todo.extend(random.iter().map(|t| Job { row: 2, architecture: t.architecture.clone(), seed: 0, save: None }));
     }
     output.line(format!(
         "Training to the full: {} epochs on all {} training images, {} networks; scored once on {} test images.",
@@ -76,12 +86,25 @@ pub(crate) fn close(
         todo.len(),
         data.test.len()
     ));
-    let trained = train_all(&todo, &*family, config, &config.final_recipe, record.seed, data, jobs, output)?;
+    let trained = train_all(&todo, &*family, config, &config.final_recipe, record.seed, data, jobs, output);
+    let trained = trained.map_err(|e| match e.code() {
+        130 => Error::new(Kind::Interrupted, "interrupted in the final training; every trial is saved")
+            .next(format!("train the best one with `nas train {} best`", folder.path().display())),
+        _ => e,
+    })?;
 
     let mut rows: Vec<Row> =
         names.into_iter().map(|name| Row { name, accuracies: Vec::new(), parameters: 0.0, madds: 0.0 }).collect();
+    let mut failures = Vec::new();
     for (job, trained) in todo.iter().zip(&trained) {
         let row = &mut rows[job.row];
+        let trained = match trained {
+            Ok(trained) => trained,
+            Err(why) => {
+                failures.push(format!("{}, seed {}: {why}", row.name, job.seed));
+                continue;
+            }
+        };
         row.accuracies.push(trained.accuracy);
         row.parameters += trained.parameters;
         row.madds += trained.madds;
@@ -91,18 +114,25 @@ pub(crate) fn close(
         row.parameters /= n;
         row.madds /= n;
     }
-    let model = folder.models().join(format!("trial-{}", winner.number));
-    let weights = model.with_extension("safetensors");
-    if !weights.exists() {
-        trained[0].network.save(&model)?;
+    output.json(&serde_json::json!({"event": "result", "rows": rows, "failures": failures, "winner": winner.number, "model": weights}));
+    output.answer(format!("\n{}", table(&rows)));
+    for failure in &failures {
+        output.answer(format!("Not trained: {failure}"));
     }
-    output.json(&serde_json::json!({"event": "result", "rows": rows, "winner": winner.number, "model": weights}));
-    output.line(format!("\n{}", table(&rows)));
-    output.line(verdict(&rows));
-    output.line(search_verdict(trials));
-    output.line(format!("\nThe model is {}", weights.display()));
+    output.answer(verdict(&rows));
+    output.answer(search_verdict(trials));
+    if rows[0].accuracies.is_empty() {
+        let message = "the winner could not be trained to the full; the study is saved";
+        return Err(Error::new(Kind::Other, message)
+            .next(format!("try another trial with `nas train {} N`", folder.path().display())));
+    }
+    output.answer(format!("\nThe model is {}", weights.display()));
     let study = folder.path().display();
-    output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}\n  nas resume {study} --time 5m", weights.display()));
+    let data = match &config.source {
+        Source::Embedded => String::new(),
+        Source::Folder(path) => format!(" {}", path.display()),
+    };
+    output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", weights.display()));
     Ok(())
 }
 
@@ -127,9 +157,10 @@ pub(crate) fn train_seeds(
     jobs: usize,
     output: Output,
 ) -> Result<Vec<Trained>> {
-    let job = |seed| Job { row: 0, architecture: architecture.clone(), seed };
+    let job = |seed| Job { row: 0, architecture: architecture.clone(), seed, save: None };
     let todo: Vec<Job> = (0..u64::from(seeds)).map(job).collect();
-    train_all(&todo, family, config, recipe, seed, data, jobs, output)
+    let trained = train_all(&todo, family, config, recipe, seed, data, jobs, output)?;
+    trained.into_iter().collect::<std::result::Result<_, _>>().map_err(|why| Error::new(Kind::Other, why))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything a training needs")]
@@ -142,7 +173,7 @@ fn train_all(
     data: &TrainTest,
     jobs: usize,
     output: Output,
-) -> Result<Vec<Trained>> {
+) -> Result<Vec<std::result::Result<Trained, String>>> {
     let bar = ProgressBar::with_draw_target(
         Some(todo.len() as u64 * u64::from(recipe.epochs)),
         if output.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
@@ -162,12 +193,22 @@ fn train_all(
         network.note("test_accuracy", accuracy);
         network.note("parameters", cost.parameters as f64);
         network.note("madds", cost.madds as f64);
+        if let Some(path) = job.save.as_ref().filter(|path| !nas_nn::network::weights_path(path).exists()) {
+            network.save(path)?;
+        }
         Ok(Trained { network, accuracy, parameters: cost.parameters as f64, madds: cost.madds as f64 })
     };
-    let trained = pool.install(|| todo.par_iter().map(train).collect::<Result<Vec<_>>>());
+    // One training that fails takes no other with it; an interrupt or a full disk ends them all.
+    let guarded = |job: &Job| match catch_unwind(AssertUnwindSafe(|| train(job))) {
+        Ok(Ok(trained)) => Ok(Ok(trained)),
+        Ok(Err(e)) if matches!(e.code(), 74 | 130) => Err(e),
+        Ok(Err(e)) => Ok(Err(e.message().to_owned())),
+        Err(_) => Ok(Err("it panicked".to_owned())),
+    };
+    let trained = pool.install(|| todo.par_iter().map(guarded).collect::<Result<Vec<_>>>());
     bar.finish_and_clear();
     tracing::info!(networks = todo.len(), seconds = started.elapsed().as_secs_f64(), "trained to the full");
-    trained.map_err(|e| if e.code() == 130 { e.next("the study is saved; `nas resume` trains again") } else { e })
+    trained
 }
 
 struct Epochs<'a>(&'a ProgressBar);

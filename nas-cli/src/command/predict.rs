@@ -1,7 +1,6 @@
 //! `nas predict`: the class of every image, as CSV.
 
 use std::io::Write;
-use std::path::Path;
 
 use nas_nn::data::{self, Images};
 use nas_nn::network::Network;
@@ -31,13 +30,14 @@ pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
     if path.exists() {
         return Err(Error::new(Kind::Io, format!("{} exists already and is not overwritten", path.display())));
     }
-    let part = path.with_extension("part");
-    let io = |path: &Path, e: std::io::Error| Error::io("writing", path, &e);
-    let file = std::fs::File::create(&part).map_err(|e| io(&part, e))?;
-    let written = write(&network, &images, output, std::io::BufWriter::new(file))?;
-    if let Err(e) = written.and_then(|()| std::fs::rename(&part, path)) {
-        let _ = std::fs::remove_file(&part);
-        return Err(io(path, e));
+    let io = |e: &std::io::Error| Error::io("writing", path, e);
+    // Everything is computed before the file appears.
+    let mut csv = Vec::new();
+    write(&network, &images, output, &mut csv)?.map_err(|e| io(&e))?;
+    let mut file = std::fs::File::create_new(path).map_err(|e| io(&e))?;
+    if let Err(e) = file.write_all(&csv).and_then(|()| file.sync_all()) {
+        let _ = std::fs::remove_file(path);
+        return Err(io(&e));
     }
     output.line(format!("{} predictions in {}", images.len(), path.display()));
     Ok(())

@@ -7,7 +7,7 @@ use nas_core::{SqliteStorage, Storage as _, Study};
 
 use super::search;
 use crate::cli;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::log;
 use crate::output::Output;
 use crate::progress::Limits;
@@ -20,15 +20,7 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
     let storage = Arc::new(SqliteStorage::open(&folder.database())?);
     let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: args.study.clone() })?;
     let config = folder.config(&record)?;
-    let data = config.source.open()?;
-    let hash = format!("{:016x}", data.hash);
-    if hash != config.data_hash {
-        let message = format!(
-            "the data in {} changed since the study began (its hash was {}, now {hash})",
-            data.source, config.data_hash
-        );
-        return Err(Error::new(Kind::Data, message).next("bring the old files back, or start a new study"));
-    }
+    let data = config.source.open_again(&config.data_hash)?;
     let done = storage.trials()?.iter().filter(|t| t.is_finished()).count() as u64;
     let limits = match (args.trials, args.time) {
         (None, None) => Limits { trials: config.trials, time: config.seconds.map(Duration::from_secs_f64) },

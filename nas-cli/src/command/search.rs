@@ -135,12 +135,12 @@ fn task(data: &TrainTest) -> Task {
     Task::Image { channels: train.channels, height: train.height, width: train.width, classes: train.classes }
 }
 
-/// The number of trials trained at once.
+/// The number of trials trained at once; more than are proposed ahead would only wait.
 pub(crate) fn jobs(asked: Option<usize>) -> Result<usize> {
     match asked {
         Some(0) => Err(Error::usage("--jobs is 0; at least one trial must be trained at a time")),
-        Some(jobs) => Ok(jobs.min(1024)),
-        None => Ok(std::thread::available_parallelism().map_or(1, NonZero::get)),
+        Some(jobs) => Ok(jobs.min(LAG)),
+        None => Ok(std::thread::available_parallelism().map_or(1, NonZero::get).min(LAG)),
     }
 }
 
@@ -156,12 +156,13 @@ fn positive(flag: &str, n: u32) -> Result<u32> {
     if n == 0 { Err(Error::usage(format!("{flag} is 0; it must be at least 1"))) } else { Ok(n) }
 }
 
-/// A share of the memory that is free, for each of `jobs` trainings; 1 GiB where that cannot be read.
+/// 1 GiB for each training, or an even share of half the free memory where that is less. The same on all machines that have
+/// enough, so that studies can be repeated elsewhere.
 fn default_memory(jobs: usize) -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
-    let bytes = available.and_then(|kb| kb.parse::<u64>().ok()).map_or(1 << 30, |kb| kb * 1024 / 2);
-    (bytes / jobs as u64).max(64 << 20)
+    let share = available.and_then(|kb| kb.parse::<u64>().ok()).map_or(u64::MAX, |kb| kb * 1024 / 2 / jobs as u64);
+    share.clamp(64 << 20, 1 << 30)
 }
 
 #[expect(clippy::too_many_arguments, reason = "a header shows everything")]

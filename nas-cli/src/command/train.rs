@@ -37,7 +37,7 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
         let message = format!("{} exists already and is not overwritten", weights.display());
         return Err(Error::new(Kind::Io, message).next("choose another file with --output"));
     }
-    let data = config.source.open()?;
+    let data = config.source.open_again(&config.data_hash)?;
     output.line(format!(
         "Training {name}: {} epochs, {} seeds, all {} training images.",
         recipe.epochs,

@@ -63,13 +63,37 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
-    use crate::Graph;
-    use crate::testing::gradcheck_fed;
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::testing::{BATCH, gradcheck_fed};
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
     fn gradient() {
         gradcheck_fed(&[], &[(4, &[], &[0.0, 3.0, 3.0])], |v| v[0].embedding(4, 2));
         gradcheck_fed(&[], &[(5, &[2], &[0.0, 3.0, 3.0, 1.0, 1.0, 1.0])], |v| v[0].embedding(5, 3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_gradients(count in 1_usize..6, width in 1_usize..5, length in 1_usize..5, shift in 0_usize..5) {
+            let tokens: Vec<f32> = (0..BATCH * length).map(|i| ((3 * i + shift) % count) as f32).collect();
+            gradcheck_fed(&[], &[(count, &[length], &tokens)], |v| v[0].embedding(count, width));
+        }
+    }
+
+    #[test]
+    fn rows_of_the_table() {
+        let graph = Graph::new();
+        let y = graph.classes("x", 3, &[2]).embedding(3, 2);
+        assert_eq!(y.shape().to_string(), "[N, 2, 2]");
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        params.set("embedding.weight", &[3, 2], &[0.0, 1.0, 10.0, 11.0, 20.0, 21.0]).unwrap();
+        let mut program = Program::eval(&graph, &[y], 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[2.0, 0.0]), &params).unwrap();
+        assert_eq!(program.output(0), [20.0, 21.0, 0.0, 1.0]);
     }
 
     #[test]

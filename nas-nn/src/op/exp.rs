@@ -27,7 +27,10 @@ impl Op for Exp {
     /// dy/dx = y.
     fn backward(&self, mut at: Backward<'_>) {
         let Some(dx) = at.grad_input(0) else { return };
-        kernel::zip_add(at.grad, at.output(), dx.sum(), |g, y| g * y);
+        match dx.parts() {
+            (dx, true) => kernel::zip_add(at.grad, at.output(), dx, |g, y| g * y),
+            (dx, false) => kernel::zip(at.grad, at.output(), dx, |g, y| g * y),
+        }
     }
 }
 
@@ -45,5 +48,6 @@ mod tests {
     #[test]
     fn gradient() {
         gradcheck(&[&[2, 3]], |v| v[0].exp());
+        gradcheck(&[&[4]], |v| v[0].exp() + v[0].scale(0.5).exp());
     }
 }

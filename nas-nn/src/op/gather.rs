@@ -58,11 +58,47 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::gradcheck_fed;
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::testing::{BATCH, gradcheck_fed};
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
     fn gradient() {
         gradcheck_fed(&[&[4]], &[(4, &[], &[0.0, 3.0, 3.0])], |v| v[0].gather(v[1]));
         gradcheck_fed(&[&[2, 3]], &[(3, &[2], &[0.0, 1.0, 2.0, 2.0, 1.0, 0.0])], |v| v[0].gather(v[1]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_gradients(rows in 1_usize..4, columns in 2_usize..7, shift in 0_usize..7) {
+            let index: Vec<f32> = (0..BATCH * rows).map(|i| ((3 * i + shift) % columns) as f32).collect();
+            let fed: &[(usize, &[usize], &[f32])] = &[(columns, &[rows], &index)];
+            gradcheck_fed(&[&[rows, columns]], fed, |v| v[0].log_softmax().gather(v[1]) + v[0].gather(v[1]));
+        }
+    }
+
+    #[test]
+    fn elements_of_the_rows() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[2, 3]).gather(graph.classes("index", 3, &[2]));
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[y], 2).unwrap();
+        let x: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        program.run(&Feed::new(2).with("x", &x).with("index", &[2.0, 0.0, 1.0, 1.0]), &params).unwrap();
+        assert_eq!(program.output(0), [2.0, 3.0, 7.0, 10.0]);
+    }
+
+    #[test]
+    fn mistakes_name_the_numbers() {
+        let says = |dims: &[usize]| {
+            let graph = Graph::new();
+            graph.input("x", dims).gather(graph.class("index", 3));
+            graph.check().unwrap_err().to_string()
+        };
+        assert_eq!(says(&[2]), "gather: needs class numbers below 2 from an input of classes");
+        assert_eq!(says(&[2, 3]), "gather: [N, 2, 3] needs one class number a row, got [N]");
     }
 }

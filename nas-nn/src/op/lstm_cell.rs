@@ -106,8 +106,13 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng as _;
+
     use super::*;
     use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
     fn gradients() {
@@ -133,5 +138,88 @@ mod tests {
             }
             state.0
         });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_gradients(width in 1_usize..5, units in 1_usize..5) {
+            gradcheck(&[&[width], &[units], &[units]], |v| {
+                let (h, c) = v[0].lstm_cell((v[1], v[2]), units);
+                h + c.scale(0.5)
+            });
+        }
+    }
+
+    /// One step of one example in f64, gate by gate; the weights are columns i, f, g, o.
+    fn step(x: &[f32], h: &[f32], c: &[f32], [input, hidden, bias]: [&[f32]; 3]) -> (Vec<f64>, Vec<f64>) {
+        let units = h.len();
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let product = |v: &[f32], w: &[f32], column: usize| -> f64 {
+            v.iter().enumerate().map(|(row, &v)| f64::from(v) * f64::from(w[row * 4 * units + column])).sum()
+        };
+        let gate = |k: usize| product(x, input, k) + product(h, hidden, k) + f64::from(bias[k]);
+        (0..units)
+            .map(|u| {
+                let [i, f, g, o] = [0, 1, 2, 3].map(|k| gate(k * units + u));
+                let next = sigmoid(f) * f64::from(c[u]) + sigmoid(i) * g.tanh();
+                (sigmoid(o) * next.tanh(), next)
+            })
+            .unzip()
+    }
+
+    #[test]
+    fn values_by_formula() {
+        let (batch, width, units) = (3, 5, 4);
+        let graph = Graph::new();
+        let state = (graph.input("h", &[units]), graph.input("c", &[units]));
+        let (h, c) = graph.input("x", &[width]).lstm_cell(state, units);
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(4));
+        let draw = |n: usize, seed: u64| {
+            let mut values = vec![0.0; n];
+            Init::Normal { std: 2.0 }.fill(&mut values, &mut Rng::seed_from_u64(seed));
+            values
+        };
+        let (x, h0, c0) = (draw(batch * width, 1), draw(batch * units, 2), draw(batch * units, 3));
+        // With and without what is saved for the backward pass.
+        let loss = (h + c).sum();
+        for mut program in
+            [Program::eval(&graph, &[h, c], batch).unwrap(), Program::train(&graph, loss, &[h, c], batch).unwrap()]
+        {
+            program.run(&Feed::new(batch).with("x", &x).with("h", &h0).with("c", &c0), &params).unwrap();
+            let weights = ["input", "hidden", "bias"].map(|w| params.get(&format!("lstm_cell.{w}")).unwrap().values);
+            for n in 0..batch {
+                let row = |v: &'_ [f32], width: usize| v[n * width..][..width].to_vec();
+                let (h, c) = step(&row(&x, width), &row(&h0, units), &row(&c0, units), weights);
+                for u in 0..units {
+                    assert_abs_diff_eq!(f64::from(program.output(0)[n * units + u]), h[u], epsilon = 1e-5);
+                    assert_abs_diff_eq!(f64::from(program.output(1)[n * units + u]), c[u], epsilon = 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn saturated_gates_stay_finite() {
+        let graph = Graph::new();
+        let y = graph.input("gates", &[4]).apply(LstmGates, &[graph.input("c", &[1])]);
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[y], 2).unwrap();
+        // Everything is let through; then all is forgotten.
+        let gates = [1e4, 1e4, 1e4, 1e4, -1e4, -1e4, -1e4, -1e4];
+        program.run(&Feed::new(2).with("gates", &gates).with("c", &[0.5, 0.5]), &params).unwrap();
+        let y = program.output(0);
+        assert_abs_diff_eq!(y[0], 1.5_f32.tanh(), epsilon = 1e-6);
+        assert_abs_diff_eq!(y[1], 1.5, epsilon = 1e-6);
+        assert_abs_diff_eq!(y[2..], [0.0, 0.0], epsilon = 1e-6);
+    }
+
+    #[test]
+    fn a_state_of_another_width_is_a_mistake() {
+        let graph = Graph::new();
+        let state = (graph.input("h", &[3]), graph.input("c", &[2]));
+        let _ = graph.input("x", &[2]).lstm_cell(state, 3);
+        let message = graph.check().unwrap_err().to_string();
+        assert_eq!(message, "lstm_cell.lstm_gates: needs four gates for every cell, got [N, 12] and [N, 2]");
     }
 }

@@ -17,6 +17,7 @@ mod exp;
 mod gather;
 mod global_avg_pool;
 mod linear;
+mod ln;
 mod lstm_cell;
 mod mse;
 mod mul;

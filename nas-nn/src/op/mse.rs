@@ -48,10 +48,41 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::SeedableRng as _;
+
     use crate::testing::gradcheck;
+    use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
-    fn gradient() {
+    fn gradients() {
         gradcheck(&[&[2, 3], &[2, 3]], |v| v[0].mse(v[1]));
+        gradcheck(&[&[4]], |v| v[0].mse(v[0].linear(4)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn random_gradients(rows in 1_usize..4, columns in 1_usize..12) {
+            gradcheck(&[&[rows, columns], &[rows, columns]], |v| v[0].mse(v[1]));
+        }
+    }
+
+    #[test]
+    fn a_value_by_hand() {
+        let graph = Graph::new();
+        let loss = graph.input("x", &[2]).mse(graph.input("y", &[2]));
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[loss], 2).unwrap();
+        program.run(&Feed::new(2).with("x", &[1.0, 2.0, 3.0, 4.0]).with("y", &[1.0, 0.0, 6.0, 5.0]), &params).unwrap();
+        assert_eq!(program.output(0), [14.0 / 4.0]);
+    }
+
+    #[test]
+    fn shapes_are_not_broadcast() {
+        let graph = Graph::new();
+        graph.input("x", &[2, 1]).mse(graph.input("y", &[2]));
+        let message = graph.check().unwrap_err().to_string();
+        assert_eq!(message, "mse: needs two values of one shape, got [N, 2, 1] and [N, 2]");
     }
 }

@@ -57,7 +57,8 @@ impl<'g> Var<'g> {
         self.apply(Softmax { log: true }, &[])
     }
 
-    /// The value where `mask` is 1, and −10⁹ where it is 0: what a softmax gives no share.
+    /// This value where `mask` is 1, and less by 10⁹ where it is 0: what a softmax gives no share. Finite, so that the
+    /// entropy of a masked row is no 0 · ∞; where everything is masked, all shares are even.
     pub fn masked(self, mask: Var<'g>) -> Var<'g> {
         let graph = self.graph();
         let (one, far) = (graph.constant(&[], &[1.0]), graph.constant(&[], &[1e9]));
@@ -67,9 +68,11 @@ impl<'g> Var<'g> {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_abs_diff_eq;
+    use proptest::prelude::*;
     use rand_chacha::rand_core::SeedableRng as _;
 
-    use crate::testing::gradcheck;
+    use crate::testing::{BATCH, gradcheck, gradcheck_fed};
     use crate::{Feed, Graph, Params, Program, Rng};
 
     #[test]
@@ -77,6 +80,52 @@ mod tests {
         gradcheck(&[&[5]], |v| v[0].softmax());
         gradcheck(&[&[2, 3]], |v| v[0].log_softmax());
         gradcheck(&[&[4]], |v| v[0].log_softmax() + v[0]);
+        // Where a mask is 0, no gradient comes back.
+        let mask: [f32; BATCH * 4] = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        gradcheck_fed(&[&[4]], &[(2, &[4], &mask)], |v| v[0].masked(v[1]).softmax());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn random_gradients(rows in 1_usize..4, columns in 1_usize..20) {
+            // Two columns or more: the softmax of one is always 1, and the check takes no gradient at all for a mistake.
+            gradcheck(&[&[rows, columns + 1]], |v| v[0].softmax());
+            gradcheck(&[&[rows, columns + 1]], |v| v[0].log_softmax());
+            gradcheck(&[&[columns + 1]], |v| v[0].log_softmax() * v[0].softmax());
+        }
+    }
+
+    #[test]
+    fn values_by_hand() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[2, 2]);
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[x.softmax(), x.log_softmax()], 1).unwrap();
+        let ln3 = 3_f32.ln();
+        program.run(&Feed::new(1).with("x", &[0.0, ln3, 5.0, 5.0]), &params).unwrap();
+        for (i, expected) in [0.25, 0.75, 0.5, 0.5].into_iter().enumerate() {
+            assert_abs_diff_eq!(program.output(0)[i], expected, epsilon = 1e-6);
+            assert_abs_diff_eq!(program.output(1)[i], expected.ln(), epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_masked_completely_is_even() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4]).masked(graph.input("mask", &[4]));
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &[x.softmax()], 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[1.0, -2.0, 3.0, 0.0]).with("mask", &[0.0; 4]), &params).unwrap();
+        assert_eq!(program.output(0), [0.25; 4]);
+    }
+
+    #[test]
+    fn a_single_number_has_no_softmax() {
+        let graph = Graph::new();
+        graph.input("x", &[]).log_softmax();
+        let message = graph.check().unwrap_err().to_string();
+        assert_eq!(message, "log_softmax: needs a last axis of one or more, got [N]");
     }
 
     #[test]

@@ -80,6 +80,26 @@ mod tests {
     }
 
     #[test]
+    fn two_steps_with_decay_by_hand() {
+        let (mut p, mut adam) = ([1.0], Adam::adamw(0.1, 0.5));
+        adam.step(&mut p, &[2.0]);
+        // 1 · (1 − 0.05) − 0.1.
+        assert_abs_diff_eq!(p[0], 0.85, epsilon = 1e-6);
+        adam.step(&mut p, &[1.0]);
+        let (m, v) = (0.28 / 0.19_f64, 0.004_996 / 0.001_999_f64);
+        assert_abs_diff_eq!(f64::from(p[0]), 0.85 * 0.95 - 0.1 * m / v.sqrt(), epsilon = 1e-5);
+
+        let (mut p, mut adam) = ([1.0], Adam { weight_decay: 0.5, ..Adam::new(0.1) });
+        adam.step(&mut p, &[2.0]);
+        assert_abs_diff_eq!(p[0], 0.9, epsilon = 1e-6);
+        adam.step(&mut p, &[1.0]);
+        // The decay enters the moments: the gradients are 2.5 and 1.45.
+        let m = (0.9 * 0.25 + 0.145) / 0.19_f64;
+        let v = (0.999 * 0.006_25 + 0.002_102_5) / 0.001_999_f64;
+        assert_abs_diff_eq!(f64::from(p[0]), 0.9 - 0.1 * m / v.sqrt(), epsilon = 1e-5);
+    }
+
+    #[test]
     fn decay_by_hand() {
         let (mut coupled, mut decoupled) = ([1.0], [1.0]);
         Adam { weight_decay: 0.5, ..Adam::new(0.1) }.step(&mut coupled, &[0.0]);

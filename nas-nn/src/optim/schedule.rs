@@ -54,6 +54,23 @@ mod tests {
         let rates: Vec<f32> = (0..=10).map(|t| schedule.learning_rate(t, 100)).collect();
         assert!(rates[0] > 0.0 && rates.windows(2).all(|w| w[0] < w[1]), "{rates:?}");
         assert_eq!(rates[10], 1.0);
-        assert_eq!(Schedule::constant(0.3).learning_rate(7, 9), 0.3);
+        assert_abs_diff_eq!(schedule.learning_rate(55, 100), 0.5, epsilon = 1e-6);
+        assert!(schedule.learning_rate(99, 100) < 1e-3);
+    }
+
+    #[test]
+    fn a_constant_is_the_same_at_both_ends() {
+        let schedule = Schedule::constant(0.3);
+        assert_eq!([0, 7, 8, 9].map(|t| schedule.learning_rate(t, 9)), [0.3; 4]);
+    }
+
+    #[test]
+    fn short_trainings_have_finite_rates() {
+        for (warmup, steps) in [(0.0, 0), (0.0, 1), (1.0, 1), (0.5, 2), (1.0, 3)] {
+            for step in 0..=steps {
+                let rate = Schedule::cosine(0.4, warmup).learning_rate(step, steps);
+                assert!((0.0..=0.4).contains(&rate), "{rate} at {step} of {steps}, warm-up {warmup}");
+            }
+        }
     }
 }

@@ -54,8 +54,18 @@ mod tests {
         sgd.step(&mut p, &[-0.1]);
         // g = −0.0285, v = 0.2415, p = 0.715 − 0.5 (−0.0285 + 0.21735).
         assert_abs_diff_eq!(p[0], 0.620_575, epsilon = 1e-6);
-        let mut plain = Sgd { nesterov: false, ..Sgd::new(1.0) };
-        plain.step(&mut p, &[0.1]);
-        assert_abs_diff_eq!(p[0], 0.520_575, epsilon = 1e-6);
+    }
+
+    #[test]
+    fn two_steps_without_looking_ahead_by_hand() {
+        let (mut p, mut sgd) = ([1.0], Sgd { nesterov: false, ..Sgd::new(0.5) });
+        sgd.step(&mut p, &[0.2]);
+        assert_abs_diff_eq!(p[0], 0.9, epsilon = 1e-6);
+        sgd.step(&mut p, &[-0.1]);
+        // v = 0.9 · 0.2 − 0.1 = 0.08.
+        assert_abs_diff_eq!(p[0], 0.86, epsilon = 1e-6);
+        sgd.set_learning_rate(0.0);
+        sgd.step(&mut p, &[7.0]);
+        assert_abs_diff_eq!(p[0], 0.86, epsilon = 1e-6);
     }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Region {
 }
 
 /// The number of a part in a list of cuts; nothing for an empty one.
-pub(crate) type Part = Option<u8>;
+pub(crate) type Part = Option<u16>;
 
 /// Where to cut the arena for one step, decided when it is planned: ascending and disjoint.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,7 @@ impl Cuts {
     /// The part that is `region`.
     pub(crate) fn part(&self, region: Region) -> Part {
         let found = self.0.iter().position(|&cut| cut == region);
-        found.map(|i| u8::try_from(i).expect("an op has fewer than 256 values"))
+        found.map(|i| u16::try_from(i).expect("an op has fewer than 2^16 values"))
     }
 }
 

@@ -81,8 +81,8 @@ pub(crate) struct GradTarget {
 
 #[derive(Debug)]
 pub(crate) enum GradPlace {
-    Arena(u8),
-    Param(u8),
+    Arena(u16),
+    Param(u16),
 }
 
 impl Plan {
@@ -202,12 +202,16 @@ impl Planner {
             Some(id) if std::ptr::eq(v.graph(), graph) => Ok(id.index()),
             _ => Err(GraphError::Foreign),
         };
-        let loss = loss.map(ours).transpose()?;
+        // A value that no op computes has no memory of its own in the arena: copy it.
+        let computed = |v: Var<'_>| -> Result<usize, GraphError> {
+            let id = ours(v)?;
+            let in_arena = graph.with_nodes(|nodes| is_computed(nodes, id));
+            Ok(if in_arena { id } else { v.copy().id().index() })
+        };
+        let loss = loss.map(computed).transpose()?;
         let mut wanted = Vec::new();
         for &output in outputs {
-            // An input or parameter asked for as an output has no memory of its own in the arena: copy it.
-            let in_arena = graph.with_nodes(|nodes| is_computed(nodes, ours(output).unwrap_or(0)));
-            wanted.push(if in_arena { ours(output)? } else { ours(output).map(|_| output.copy().id().index())? });
+            wanted.push(computed(output)?);
         }
         let nodes = graph.with_nodes(<[Node]>::to_vec);
         let n = nodes.len();

@@ -6,14 +6,17 @@ use super::Agent;
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::{Environment, Episode};
 use crate::policy::{self, Policy, Weighted};
-use crate::rollout::Rollout;
+use crate::rollout::{Drawn, Finished, Rollout};
 use crate::value::ValueFunction;
 
 /// REINFORCE with a value function and an entropy bonus:
 ///
-/// ∇J = E[(r − b) ∇ log π(a)] + β ∇H
+/// ∇J = E[ρ Σₜ (r − V(sₜ)) ∇ log π(aₜ | sₜ)] + β ∇H
 ///
-/// where r is the reward by its rank among all seen, b what the value function expected, and H the mean entropy of a step.
+/// where r is the reward by its rank among all seen, V(sₜ) what was to be expected after the choices before t, and H the mean
+/// entropy of a step. Episodes that the policy did not draw itself weigh ρ = min(1, π / μ), the truncated importance weight
+/// of V-trace (Espeholt et al., 2018), so that the even draws of a study are not lost to its policy.
+///
 /// Published settings with raw rewards and a learning rate of 0.01 or below stay near random search for the first hundreds of
 /// trials; ranks, a large learning rate and no repeats are worth more than the choice of the algorithm.
 pub struct Reinforce {
@@ -48,6 +51,16 @@ impl Reinforce {
         }
     }
 
+    /// ρ = min(1, π / μ); one for what the policy drew.
+    fn importance(&mut self, finished: &Finished) -> f64 {
+        match finished.drawn {
+            Drawn::Policy => 1.0,
+            Drawn::Elsewhere { log_prob } => {
+                (policy::log_prob(&mut *self.policy, &finished.episode) - log_prob).exp().min(1.0)
+            }
+        }
+    }
+
     /// The policy.
     pub fn policy(&mut self) -> &mut dyn Policy {
         &mut *self.policy
@@ -64,53 +77,56 @@ impl Agent for Reinforce {
     }
 
     fn update(&mut self, rollout: &Rollout) -> Diagnostics {
-        for finished in &rollout.finished {
-            self.rewards.push(finished.reward);
-        }
-        let shaped: Vec<f64> = rollout.finished.iter().map(|f| self.rewards.shape(f.reward)).collect();
-        let expected: Vec<f64> = rollout.finished.iter().map(|f| self.value.predict(&f.episode)).collect();
-
-        let mut batch = Vec::new();
-        for ((finished, reward), baseline) in rollout.finished.iter().zip(&shaped).zip(&expected) {
-            if finished.on_policy {
-                let advantage = (reward - baseline) as f32;
-                batch.push(Weighted { episode: &finished.episode, advantage });
-            }
-        }
+        let finished = &rollout.finished;
         let mut diagnostics = Diagnostics::default();
-        if !batch.is_empty() {
-            let update = self.policy.update(&batch, self.ent_coef, self.max_grad_norm);
-            self.updates += 1;
-            self.skipped += u64::from(update.skipped);
-            diagnostics.set("policy_loss", update.policy_loss);
-            diagnostics.set("entropy", update.entropy);
-            diagnostics.set("grad_norm", update.grad_norm);
-            let advantages: Vec<f64> = batch.iter().map(|w| f64::from(w.advantage)).collect();
-            diagnostics.set("advantage_std", variance(&advantages).sqrt());
+        if finished.is_empty() {
+            return diagnostics;
         }
+        finished.iter().for_each(|f| self.rewards.push(f.reward));
+        let shaped: Vec<f64> = finished.iter().map(|f| self.rewards.shape(f.reward)).collect();
 
-        let targets: Vec<_> = rollout.finished.iter().map(|f| &f.episode).zip(shaped.iter().copied()).collect();
-        diagnostics.set("value_loss", self.value.update(&targets));
-        let left: Vec<f64> = shaped.iter().zip(&expected).map(|(r, b)| r - b).collect();
-        let all = variance(&shaped);
-        if all > 0.0 {
-            diagnostics.set("explained_variance", 1.0 - variance(&left) / all);
+        // One of each for every choice of every episode.
+        let (mut batch, mut returns, mut values, mut advantages) = (vec![], vec![], vec![], vec![]);
+        for (f, &r) in finished.iter().zip(&shaped) {
+            let rho = self.importance(f);
+            let expected = self.value.predict(&f.episode);
+            let weighted = expected.iter().map(|v| (rho * (r - v)) as f32).collect();
+            batch.push(Weighted { episode: &f.episode, advantages: weighted });
+            returns.extend(expected.iter().map(|_| r));
+            advantages.extend(expected.iter().map(|v| r - v));
+            values.extend(expected);
         }
-        let rewards: Vec<f64> = rollout.finished.iter().filter_map(|f| f.reward).collect();
-        if !rewards.is_empty() {
-            diagnostics.set("reward_mean", rewards.iter().sum::<f64>() / rewards.len() as f64);
-        }
+        let update = self.policy.update(&batch, self.ent_coef, self.max_grad_norm);
+        self.updates += 1;
+        self.skipped += u64::from(update.skipped);
+        let targets: Vec<_> = finished.iter().map(|f| &f.episode).zip(shaped).collect();
+        let value_loss = self.value.update(&targets);
+
+        diagnostics.set("policy_loss", update.policy_loss);
+        diagnostics.set("value_loss", value_loss);
+        diagnostics.set("entropy", update.entropy);
+        diagnostics.set("grad_norm", update.grad_norm);
+        diagnostics.set("advantage_std", variance(&advantages).sqrt());
+        diagnostics.set("baseline", mean(&values));
+        diagnostics.set("explained_variance", 1.0 - variance(&advantages) / variance(&returns));
+        diagnostics.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
         diagnostics.set("updates", self.updates as f64);
         diagnostics.set("skipped_updates", self.skipped as f64);
+        // The mean of no reward, the variance explained where there is none: such figures do not exist.
+        diagnostics.0.retain(|_, figure| figure.is_finite());
         diagnostics
     }
 }
 
+/// The mean; NaN of nothing.
+fn mean(x: &[f64]) -> f64 {
+    x.iter().sum::<f64>() / x.len() as f64
+}
+
 /// The mean squared distance from the mean.
 fn variance(x: &[f64]) -> f64 {
-    let n = x.len().max(1) as f64;
-    let mean = x.iter().sum::<f64>() / n;
-    x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n
+    let mean = mean(x);
+    x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64
 }
 
 #[cfg(test)]
@@ -120,7 +136,6 @@ mod tests {
 
     use super::*;
     use crate::policy::Independent;
-    use crate::rollout::Finished;
     use crate::testing::cube;
     use crate::value::MovingBaseline;
 
@@ -137,7 +152,7 @@ mod tests {
                 let episode = agent.act(&environment, &mut rng).unwrap();
                 let mean = if episode.choices[0].option == 0 { 0.4 } else { 0.3 };
                 let reward = Some(mean + rng.random_range(-0.05..0.05));
-                rollout.finished.push(Finished { episode, reward, on_policy: true });
+                rollout.finished.push(Finished { episode, reward, drawn: Drawn::Policy });
             }
             agent.update(&rollout);
         }
@@ -150,6 +165,27 @@ mod tests {
         assert!(learned >= 95, "{learned} of 100 seeds");
     }
 
+    /// The norm of the first gradient, from one episode drawn by `drawn`.
+    fn first_gradient(environment: &Environment, drawn: Drawn) -> f64 {
+        let policy = Box::new(Independent::new(environment, 0.2));
+        let mut agent = Reinforce::new("test", policy, Box::new(MovingBaseline::default()), Shaping::Raw);
+        agent.ent_coef = 0.0;
+        let episode = environment.episode(|_, _, mask| mask.iter().position(|&open| open).unwrap()).unwrap();
+        let finished = vec![Finished { episode, reward: Some(2.0), drawn }];
+        agent.update(&Rollout { finished }).get("grad_norm").unwrap()
+    }
+
+    #[test]
+    fn what_others_drew_weighs_by_its_truncated_importance() {
+        let environment = Environment::new(cube(2, 3));
+        let own = first_gradient(&environment, Drawn::Policy);
+        for (mu, rho) in [(1.0, 1.0 / 9.0), (0.5, 2.0 / 9.0), (1.0 / 9.0, 1.0), (0.01, 1.0)] {
+            let log_prob = f64::ln(mu);
+            let weighted = first_gradient(&environment, Drawn::Elsewhere { log_prob });
+            assert!((weighted / own - rho).abs() < 1e-6, "{weighted} {own} {rho}");
+        }
+    }
+
     #[test]
     fn rewards_that_are_no_numbers_never_poison_the_policy() {
         let environment = Environment::new(cube(2, 3));
@@ -160,7 +196,7 @@ mod tests {
             let rewards = [Some(f64::NAN), None, Some(f64::INFINITY), Some(1e300), Some(-1e300), Some(0.5)];
             for i in 0..60 {
                 let episode = agent.act(&environment, &mut rng).unwrap();
-                let finished = vec![Finished { episode, reward: rewards[i % 6], on_policy: true }];
+                let finished = vec![Finished { episode, reward: rewards[i % 6], drawn: Drawn::Policy }];
                 let said = agent.update(&Rollout { finished });
                 assert!(agent.policy().parameters().iter().all(|x| x.is_finite()), "{said:?}");
             }

@@ -47,18 +47,18 @@ pub(super) fn mask_input(graph: &Graph, shape: Rows) -> Var<'_> {
 /// Adds the loss of REINFORCE to a graph with `logits` [rows, columns], masked already: the loss, its policy part and the
 /// mean entropy of an open step.
 ///
-/// Loss = −mean A Σₜ log π(aₜ) − β mean Hₜ, where the steps t are the open ones. Inputs: `action` (the column chosen in each
-/// row), `open` (1 for open rows), `share` (1 / open rows, for open rows), `advantage`, `ent_coef`.
+/// Loss = −mean Σₜ Aₜ log π(aₜ) − β mean Hₜ, where the steps t are the open ones. Inputs: `action` (the column chosen in each
+/// row), `open` (1 for open rows), `share` (1 / open rows, for open rows),
+/// `advantage` (of each row), `ent_coef`.
 pub(super) fn loss<'g>(graph: &'g Graph, logits: Var<'g>, shape: Rows) -> (Var<'g>, [Var<'g>; 2]) {
     let action = graph.classes("action", shape.columns, &[shape.rows]);
     let open = graph.input("open", &[shape.rows]);
     let share = graph.input("share", &[shape.rows]);
-    let advantage = graph.input("advantage", &[]);
+    let advantage = graph.input("advantage", &[shape.rows]);
     let ent_coef = graph.input("ent_coef", &[]);
     let log_p = logits.log_softmax();
-    let chosen = (log_p.gather(action) * open).sum_axis(0);
     let entropy = ((log_p.exp() * log_p).sum_axis(1) * share).sum_axis(0).scale(-1.0);
-    let policy = (advantage * chosen).scale(-1.0);
+    let policy = (advantage * open * log_p.gather(action)).sum_axis(0).scale(-1.0);
     ((policy - ent_coef * entropy).mean(), [policy.mean(), entropy.mean()])
 }
 
@@ -80,7 +80,7 @@ impl Learner {
             action: vec![0.0; rows],
             open: vec![0.0; rows],
             share: vec![0.0; rows],
-            advantage: vec![0.0; BATCH],
+            advantage: vec![0.0; rows],
             tokens: vec![0.0; rows],
             state: vec![0.0; BATCH * width],
         };
@@ -102,7 +102,7 @@ impl Learner {
                 .with("action", &inputs.action[..n * rows])
                 .with("open", &inputs.open[..n * rows])
                 .with("share", &inputs.share[..n * rows])
-                .with("advantage", &inputs.advantage[..n])
+                .with("advantage", &inputs.advantage[..n * rows])
                 .with("ent_coef", &coefficients[..n])
                 .with("tokens", &inputs.tokens[..n * rows])
                 .with("state", &inputs.state[..n * (inputs.state.len() / BATCH)]);
@@ -137,12 +137,13 @@ impl Learner {
         let inputs = &mut self.inputs;
         // A closed row is even over everything and weighs nothing.
         inputs.mask.fill(1.0);
-        for buffer in [&mut inputs.action, &mut inputs.open, &mut inputs.share, &mut inputs.tokens] {
+        for buffer in
+            [&mut inputs.action, &mut inputs.advantage, &mut inputs.open, &mut inputs.share, &mut inputs.tokens]
+        {
             buffer.fill(0.0);
         }
         for (i, weighted) in part.iter().enumerate() {
             let choices = &weighted.episode.choices;
-            inputs.advantage[i] = weighted.advantage;
             for (t, choice) in choices.iter().enumerate() {
                 let (row, column, token) = place(choices, t);
                 let row = i * rows + row;
@@ -152,6 +153,7 @@ impl Learner {
                     *cell = f32::from(u8::from(open));
                 }
                 inputs.action[row] = (column + choice.option) as f32;
+                inputs.advantage[row] = weighted.advantages[t];
                 inputs.open[row] = 1.0;
                 inputs.share[row] = 1.0 / choices.len() as f32;
                 inputs.tokens[row] = token as f32;

@@ -12,19 +12,19 @@ use crate::environment::{Choice, Environment, Episode};
 pub use independent::Independent;
 pub use lstm::Lstm;
 
-/// An episode and how much better than expected it was.
-#[derive(Debug, Clone, Copy)]
+/// An episode, and for each of its choices how much better than expected it went.
+#[derive(Debug, Clone)]
 pub struct Weighted<'a> {
     /// The episode.
     pub episode: &'a Episode,
-    /// A: positive makes it likelier.
-    pub advantage: f32,
+    /// A, one for each choice: positive makes it likelier.
+    pub advantages: Vec<f32>,
 }
 
 /// What an update of a policy did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Update {
-    /// −mean A log π, without the entropy.
+    /// −mean Σ A log π, without the entropy.
     pub policy_loss: f64,
     /// The mean entropy of an open step, in nats, before the update.
     pub entropy: f64,
@@ -42,7 +42,7 @@ pub trait Policy: Send {
     /// The probability of every option of `slot` after `prefix`; masked ones have exactly zero, and all add up to one.
     fn distribution(&mut self, prefix: &[Choice], slot: usize, mask: &[bool]) -> Vec<f64>;
 
-    /// The gradient, at the present parameters, of −mean A log π − `ent_coef` · mean H, and the parts of that loss.
+    /// The gradient, at the present parameters, of −mean Σ A log π − `ent_coef` · mean H, and the parts of that loss.
     ///
     /// H is the entropy of a step's distribution, averaged over the open steps of an episode; closed steps weigh nothing.
     fn gradient(&mut self, batch: &[Weighted<'_>], ent_coef: f32) -> (Vec<f32>, Update);
@@ -131,16 +131,42 @@ pub(crate) mod tests {
         environment.space().enumerate().map(|a| environment.replay(&a).unwrap()).collect()
     }
 
-    /// The gradient of Σ weight · log π by the policy's own program.
-    fn score(policy: &mut dyn Policy, episodes: &[Episode], weight: impl Fn(usize) -> f64) -> Vec<f64> {
+    /// The same advantage for every choice.
+    fn weighted(episode: &Episode, advantage: f32) -> Weighted<'_> {
+        Weighted { episode, advantages: vec![advantage; episode.choices.len()] }
+    }
+
+    /// The gradient of Σᵢ p(i) Σₜ A(i, t) log π by the policy's own program.
+    fn score(
+        policy: &mut dyn Policy,
+        episodes: &[Episode],
+        p: impl Fn(usize) -> f64,
+        advantage: impl Fn(usize, usize) -> f64,
+    ) -> Vec<f64> {
         let mut total = vec![0.0; policy.parameters().len()];
         for (i, episode) in episodes.iter().enumerate() {
-            let (gradient, _) = policy.gradient(&[Weighted { episode, advantage: 1.0 }], 0.0);
-            let weight = weight(i);
-            // The loss is −log π.
-            total.iter_mut().zip(gradient).for_each(|(t, g)| *t -= weight * f64::from(g));
+            let advantages = (0..episode.choices.len()).map(|t| advantage(i, t) as f32).collect();
+            let (gradient, _) = policy.gradient(&[Weighted { episode, advantages }], 0.0);
+            // The loss is −A log π.
+            total.iter_mut().zip(gradient).for_each(|(t, g)| *t -= p(i) * f64::from(g));
         }
         total
+    }
+
+    /// Compares `gradient` with central differences of `f`, for every parameter or, of many, every 17th.
+    fn check_gradient(policy: &mut dyn Policy, gradient: &[f64], mut f: impl FnMut(&mut dyn Policy) -> f64) {
+        let h = 1e-2_f32;
+        let largest = gradient.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+        for i in (0..gradient.len()).step_by(if gradient.len() > 100 { 17 } else { 1 }) {
+            let x = policy.parameters()[i];
+            policy.parameters_mut()[i] = x + h;
+            let above = f(policy);
+            policy.parameters_mut()[i] = x - h;
+            let below = f(policy);
+            policy.parameters_mut()[i] = x;
+            let exact = (above - below) / f64::from((x + h) - (x - h));
+            assert!((gradient[i] - exact).abs() < 2e-3 * largest, "{} {i}: {} {exact}", policy.name(), gradient[i]);
+        }
     }
 
     #[test]
@@ -165,7 +191,7 @@ pub(crate) mod tests {
                 assert!((log_prob(&mut **policy, &episode) + 3.0 * 5_f64.ln()).abs() < 1e-6);
             }
             let episode = &episodes(&environment)[0];
-            let (_, update) = policy.gradient(&[Weighted { episode, advantage: 1.0 }], 0.0);
+            let (_, update) = policy.gradient(&[weighted(episode, 1.0)], 0.0);
             assert!((update.entropy - 5_f64.ln()).abs() < 1e-6, "{update:?}");
             assert!((update.policy_loss - 3.0 * 5_f64.ln()).abs() < 1e-5, "{update:?}");
         }
@@ -178,8 +204,9 @@ pub(crate) mod tests {
             let all = episodes(&environment);
             for policy in &mut policies(&environment) {
                 let p: Vec<f64> = all.iter().map(|e| log_prob(&mut **policy, e).exp()).collect();
-                let expected = score(&mut **policy, &all, |i| p[i]);
-                let size = score(&mut **policy, &all[..1], |_| 1.0).iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                let expected = score(&mut **policy, &all, |i| p[i], |_, _| 1.0);
+                let size =
+                    score(&mut **policy, &all[..1], |_| 1.0, |_, _| 1.0).iter().fold(0.0_f64, |m, x| m.max(x.abs()));
                 assert!(expected.iter().all(|x| x.abs() < 1e-5 * size.max(1.0)), "{}: {expected:?}", policy.name());
             }
         }
@@ -187,36 +214,72 @@ pub(crate) mod tests {
 
     #[test]
     fn reinforce_is_the_gradient_of_the_expected_reward() {
-        let environment = Environment::new(cube(3, 5));
-        let all = episodes(&environment);
-        let reward = |i: usize| ((i * 37) % 101) as f64 / 101.0;
-        for policy in &mut policies(&environment) {
-            let p: Vec<f64> = all.iter().map(|e| log_prob(&mut **policy, e).exp()).collect();
-            let reinforce = score(&mut **policy, &all, |i| p[i] * reward(i));
-            // A baseline leaves the mean alone.
-            let with_baseline = score(&mut **policy, &all, |i| p[i] * (reward(i) - 0.4));
-            let expected = |policy: &mut dyn Policy| -> f64 {
-                all.iter().enumerate().map(|(i, e)| log_prob(policy, e).exp() * reward(i)).sum()
-            };
-            let h = 1e-2_f32;
-            let largest = reinforce.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
-            // Every 17th parameter of the LSTM is enough.
-            let step = if reinforce.len() > 100 { 17 } else { 1 };
-            for i in (0..reinforce.len()).step_by(step) {
-                let x = policy.parameters()[i];
-                policy.parameters_mut()[i] = x + h;
-                let above = expected(&mut **policy);
-                policy.parameters_mut()[i] = x - h;
-                let below = expected(&mut **policy);
-                policy.parameters_mut()[i] = x;
-                let exact = (above - below) / f64::from((x + h) - (x - h));
-                assert!(
-                    (reinforce[i] - exact).abs() < 2e-3 * largest,
-                    "{} {i}: {} {exact}",
-                    policy.name(),
-                    reinforce[i]
-                );
-                assert!((reinforce[i] - with_baseline[i]).abs() < 1e-4 * largest.max(1e-3), "baseline {i}");
+        for space in [cube(3, 5), conditional()] {
+            let environment = Environment::new(space);
+            let all = episodes(&environment);
+            let reward = |i: usize| ((i * 37) % 101) as f64 / 101.0;
+            for policy in &mut policies(&environment) {
+                let p: Vec<f64> = all.iter().map(|e| log_prob(&mut **policy, e).exp()).collect();
+                let reinforce = score(&mut **policy, &all, |i| p[i], |i, _| reward(i));
+                check_gradient(&mut **policy, &reinforce, |policy| {
+                    all.iter().enumerate().map(|(i, e)| log_prob(policy, e).exp() * reward(i)).sum()
+                });
+                // A value of the choices so far leaves the mean alone.
+                let value = |i: usize, t: usize| {
+                    let prefix = &all[i].choices[..t];
+                    0.3 + 0.1 * t as f64 - 0.2 * prefix.iter().map(|c| c.option as f64).sum::<f64>()
+                };
+                let with_value = score(&mut **policy, &all, |i| p[i], |i, t| reward(i) - value(i, t));
+                let largest = reinforce.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+                for (plain, with_value) in reinforce.iter().zip(with_value) {
+                    assert!((plain - with_value).abs() < 1e-4 * largest, "{plain} {with_value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_entropy_has_its_gradient() {
+        let environment = Environment::new(conditional());
+        for episode in episodes(&environment).iter().step_by(7) {
+            for policy in &mut policies(&environment) {
+                let (gradient, update) = policy.gradient(&[weighted(episode, 0.0)], 1.0);
+                // By the distributions of the steps taken.
+                let entropy = |policy: &mut dyn Policy| -> f64 {
+                    let steps = episode.choices.iter().enumerate().map(|(t, choice)| {
+                        let p = policy.distribution(&episode.choices[..t], choice.slot, &choice.mask);
+                        -p.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>()
+                    });
+                    steps.sum::<f64>() / episode.choices.len() as f64
+                };
+                assert!((update.entropy - entropy(&mut **policy)).abs() < 1e-5, "{update:?}");
+                let gradient: Vec<f64> = gradient.iter().map(|g| -f64::from(*g)).collect();
+                check_gradient(&mut **policy, &gradient, entropy);
+            }
+        }
+    }
+
+    #[test]
+    fn sampling_and_learning_see_the_same_probabilities() {
+        for space in [cube(3, 5), conditional()] {
+            let environment = Environment::new(space);
+            let all = episodes(&environment);
+            for policy in &mut policies(&environment) {
+                for _ in 0..2 {
+                    for i in 0..all.len() {
+                        // In an order in which little of what was read before can be used again.
+                        let episode = &all[i * 41 % all.len()];
+                        let (_, update) = policy.gradient(&[weighted(episode, 1.0)], 0.0);
+                        let log_prob = log_prob(&mut **policy, episode);
+                        assert!(
+                            (update.policy_loss + log_prob).abs() < 1e-4,
+                            "{}: {log_prob} {update:?}",
+                            policy.name()
+                        );
+                    }
+                    // What was read before an update is forgotten.
+                    policy.update(&[weighted(&all[0], 1.0)], 0.0, 10.0);
+                }
             }
         }
     }
@@ -230,8 +293,8 @@ pub(crate) mod tests {
         let p = policy.distribution(&[], 0, &[true; 4]);
         let h: f64 = -p.iter().map(|p| p * p.ln()).sum::<f64>();
         let episode = environment.episode(|_, _, _| 2).unwrap();
-        let (log_gradient, update) = policy.gradient(&[Weighted { episode: &episode, advantage: 1.0 }], 0.0);
-        let (entropy_gradient, _) = policy.gradient(&[Weighted { episode: &episode, advantage: 0.0 }], 1.0);
+        let (log_gradient, update) = policy.gradient(&[weighted(&episode, 1.0)], 0.0);
+        let (entropy_gradient, _) = policy.gradient(&[weighted(&episode, 0.0)], 1.0);
         assert!((update.entropy - h).abs() < 1e-6);
         for k in 0..4 {
             let expected = f64::from(u8::from(k == 2)) - p[k];
