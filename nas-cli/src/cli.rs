@@ -89,7 +89,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file; flags win
+    /// Read settings from a TOML file (space, agent, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -237,7 +237,7 @@ pub(crate) struct Evaluate {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
-    /// A folder of IDX files, whose test part is used, or a file of images; the embedded images if absent
+    /// A folder of IDX files, whose test part is used, or a file of images; if absent, the data of the model's study
     pub(crate) data: Option<PathBuf>,
 
     /// The labels of DATA, when it is a file of images
@@ -346,7 +346,10 @@ fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: f64 = number.parse().map_err(|_| "write 512M or 2G".to_owned())?;
     let bytes = number * scale;
-    if bytes < 1.0 || bytes > u64::MAX as f64 {
+    if bytes > u64::MAX as f64 {
+        return Err("that is more memory than there is".to_owned());
+    }
+    if bytes < 1.0 {
         return Err("the memory must be above zero".to_owned());
     }
     Ok(bytes as u64)

@@ -32,14 +32,14 @@ impl Output {
     /// A line of text, unless JSON or quiet was asked for. A closed pipe ends nothing but the output.
     pub(crate) fn line(self, text: impl AsRef<str>) {
         if !self.json && !self.quiet {
-            let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+            print(text.as_ref());
         }
     }
 
     /// A line of text that is the answer itself: printed also when quiet.
     pub(crate) fn answer(self, text: impl AsRef<str>) {
         if !self.json {
-            let _ = writeln!(std::io::stdout(), "{}", text.as_ref());
+            print(text.as_ref());
         }
     }
 
@@ -47,7 +47,7 @@ impl Output {
     pub(crate) fn json(self, value: &impl Serialize) {
         if self.json {
             let text = serde_json::to_string(value).expect("plain data is JSON");
-            let _ = writeln!(std::io::stdout(), "{text}");
+            print(&text);
         }
     }
 
@@ -64,6 +64,18 @@ impl Output {
         if let Some(next) = error.advice() {
             let _ = writeln!(stderr, " next: {next}");
         }
+    }
+}
+
+/// Prints a line. A reader that went away ends nothing but the output; a full disk ends the program, since what it says would
+/// be lost. Everything finished of a study is stored by then.
+fn print(text: &str) {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: writing the output: {e}");
+            std::process::exit(74);
+        }
+        _ => {}
     }
 }
 

@@ -119,3 +119,10 @@ pub(crate) fn model(path: &Path) -> Result<PathBuf> {
     let message = format!("the best trial of {}, {}, is not trained to the full yet", path.display(), best.number);
     Err(Error::new(Kind::Study, message).next(format!("nas train {} best", path.display())))
 }
+
+/// The study that `path`, a study's folder or a model in it, belongs to.
+pub(crate) fn of_model(path: &Path) -> Option<StudyFolder> {
+    let candidates = [Some(path), path.parent().and_then(Path::parent)];
+    let folders = candidates.into_iter().flatten().map(StudyFolder::new);
+    folders.into_iter().find(|folder| folder.database().is_file())
+}

@@ -198,7 +198,10 @@ fn a_damaged_model() {
 #[test]
 fn images_of_another_size_for_a_model() {
     let folder = with_study();
-    let text = says(folder.path(), &["evaluate", "study"]);
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    Stripes { side: 9, ..Stripes::default() }.write(&other);
+    let text = says(folder.path(), &["evaluate", "study", "other/images"]);
     assert!(text.starts_with("exit 3\n"), "{text}");
     insta::assert_snapshot!(text);
 }
@@ -241,6 +244,10 @@ fn names_that_are_unknown() {
     fs::write(at.join("op.toml"), space(at).replace("conv1x1", "conv9x9")).unwrap();
     fs::write(at.join("name.toml"), space(at).replace("cnn_cell", "cnn_sell")).unwrap();
     fs::write(at.join("key.toml"), space(at).replacen("options", "optoins", 1)).unwrap();
+    let extra = "\n[[decision]]\nname = \"banana\"\nkind = \"integer\"\nlow = 1\nhigh = 3\n";
+    fs::write(at.join("decision.toml"), space(at) + extra).unwrap();
+    let huge = space(at).replace("low = 8", "low = 800000").replace("high = 20", "high = 800000");
+    fs::write(at.join("huge.toml"), huge).unwrap();
     let mut all = Vec::new();
     for arguments in [
         &["serch"][..],
@@ -249,6 +256,8 @@ fn names_that_are_unknown() {
         &["search", "--space", "none.toml"],
         &["search", "--space", "op.toml"],
         &["search", "--space", "name.toml"],
+        &["search", "--space", "decision.toml"],
+        &["space", "check", "huge.toml"],
         &["space", "check", "key.toml"],
         &["search", "--config", "bad.toml"],
     ] {

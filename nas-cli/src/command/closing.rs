@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::{Architecture, Metrics, Origin, Purpose, StudyRecord, Trial};
+use nas_core::{Architecture, Metrics, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family};
 use nas_nn::network::Network;
@@ -54,8 +54,7 @@ pub(crate) fn close(
     output: Output,
 ) -> Result<()> {
     let Some(winner) = study_folder::best(trials) else {
-        let failures: Vec<String> =
-            trials.iter().take(3).map(|t| format!("trial {}: {:?}", t.number, t.state)).collect();
+        let failures: Vec<String> = trials.iter().filter_map(failure).take(3).collect();
         let message = format!("no trial succeeded, so there is no winner ({})", failures.join("; "));
         return Err(Error::new(Kind::Other, message).next(format!("see {}/study.log", folder.path().display())));
     };
@@ -134,6 +133,14 @@ pub(crate) fn close(
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", weights.display()));
     Ok(())
+}
+
+/// Why a trial failed.
+fn failure(trial: &Trial) -> Option<String> {
+    match &trial.state {
+        TrialState::Failed { failure } => Some(format!("trial {} {failure}", trial.number)),
+        _ => None,
+    }
 }
 
 /// A network trained to the full and scored.

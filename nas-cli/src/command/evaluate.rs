@@ -13,7 +13,7 @@ use crate::study_folder;
 /// Scores the network on the test part of a data set, or on a file of images with its labels.
 pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
     let network = Network::load(&study_folder::model(&args.model)?)?;
-    let images = images(args)?;
+    let (images, source) = images(args)?;
     let evaluation = network.evaluate(&images)?;
     let rows = network.predict(&images)?;
     let classes = &network.about().classes;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
         confusion[label as usize][best(row)] += 1;
     }
     output.json(&serde_json::json!({
-        "accuracy": evaluation.accuracy, "loss": evaluation.loss, "examples": evaluation.examples,
+        "accuracy": evaluation.accuracy, "loss": evaluation.loss, "examples": evaluation.examples, "data": source,
         "classes": classes, "confusion": confusion,
     }));
     let per_class = classes.iter().zip(&confusion).enumerate().map(|(i, (name, row))| {
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
         vec![name.clone(), n.to_string(), share]
     });
     output.answer(format!(
-        "accuracy {:.4}, loss {:.4} nats, {} images\n\n{}",
+        "accuracy {:.4}, loss {:.4} nats, on {} images of {source}\n\n{}",
         evaluation.accuracy,
         evaluation.loss,
         evaluation.examples,
@@ -40,13 +40,27 @@ pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
     Ok(())
 }
 
-fn images(args: &cli::Evaluate) -> Result<Images> {
+/// The images to score on, and their name.
+fn images(args: &cli::Evaluate) -> Result<(Images, String)> {
     match (&args.data, &args.labels) {
         (None, Some(_)) => Err(Error::usage("--labels needs DATA, the file of the images")),
-        (Some(images), Some(labels)) => Ok(data::open_labelled(images, labels)?),
+        (Some(images), Some(labels)) => Ok((data::open_labelled(images, labels)?, images.display().to_string())),
         (Some(path), None) if path.is_file() => {
             Err(Error::usage(format!("{} is a file of images; give its labels with --labels", path.display())))
         }
-        (path, None) => Ok(Source::of(path.as_deref())?.open()?.test),
+        (Some(path), None) => test_part(&Source::of(Some(path))?),
+        // Without data: what the study that holds the model was made of.
+        (None, None) => match study_folder::of_model(&args.model) {
+            Some(folder) => {
+                let (_, config, _) = folder.read()?;
+                Ok((config.source.open_again(&config.data_hash)?.test, config.source.name()))
+            }
+            None => test_part(&Source::Embedded),
+        },
     }
+}
+
+fn test_part(source: &Source) -> Result<(Images, String)> {
+    let data = source.open()?;
+    Ok((data.test, format!("the test part of {}", data.source)))
 }

@@ -42,7 +42,7 @@ fn about(trial: &Trial) -> String {
             lines.push(format!("state     complete in {}", output::seconds(trial.seconds)));
             lines.extend(metrics.iter().map(|(name, value)| {
                 let value = if value.fract() == 0.0 { output::short(value) } else { format!("{value:.4}") };
-                format!("{name:<10}{value}")
+                format!("{name:<12}{value}")
             }));
         }
     }

@@ -132,6 +132,9 @@ impl Graph {
         }
         let index = self.inner.borrow().parameters.len();
         let var = self.leaf(Kind::Parameter(index), Shape::fixed(dims), &path);
+        if var.is_poisoned() {
+            return Var::poisoned(self, scope);
+        }
         let parameter = Parameter { path, dims: dims.to_vec(), init, node: var.id() };
         self.inner.borrow_mut().parameters.push(parameter);
         Var::new(self, var.id(), scope)
@@ -327,5 +330,8 @@ mod tests {
         let graph = Graph::new();
         graph.input("x", &[usize::MAX, 2]);
         assert!(graph.check().is_err());
+        let graph = Graph::new();
+        let _ = graph.input("x", &[1 << 20, 8, 8]).conv2d(1 << 22, 3).batch_norm().relu();
+        assert!(graph.check().unwrap_err().to_string().contains("absurdly large"));
     }
 }
