@@ -5,9 +5,8 @@
 //! copy of the repository's files, so one that leans on an ignored file or on an earlier run fails; only the build folder is
 //! shared.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -28,14 +27,17 @@ pub(crate) fn run(sh: &Shell, root: &Path) -> anyhow::Result<()> {
     let lines = parse(&sh.read_file("README.md")?)?;
     let metadata = workspace::metadata(sh)?;
     let target = &metadata.target_directory;
-    let clone = target.join("readme");
-    copy(root, &clone, &workspace::files(sh)?)?;
+    // Outside the build folder: sources inside it would be taken for its products, and later builds of the repository itself
+    // for fresh when they are not.
+    let clone = sh.create_temp_dir()?;
+    let clone = clone.path();
+    copy(root, clone, &workspace::files(sh)?)?;
     for Line { number, command } in &lines {
         println!("README.md:{number}: $ {command}");
         let start = Instant::now();
         let status = Command::new("bash")
             .args(["-euo", "pipefail", "-c", command])
-            .current_dir(&clone)
+            .current_dir(clone)
             .env("CARGO_TARGET_DIR", target)
             .stdin(Stdio::null())
             .status()
@@ -84,36 +86,12 @@ fn parse(text: &str) -> anyhow::Result<Vec<Line>> {
     Ok(found)
 }
 
-/// Makes `to` hold `files` of `from` and nothing else. Files that are equal keep their time, so cargo does not rebuild them.
+/// Copies `files` of `from` into the empty folder `to`.
 fn copy(from: &Path, to: &Path, files: &[String]) -> anyhow::Result<()> {
-    let wanted: BTreeSet<_> = files.iter().map(|file| to.join(file)).collect();
-    if to.exists() {
-        remove_others(to, &wanted)?;
-    }
     for file in files {
         let (from, to) = (from.join(file), to.join(file));
-        let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-        if fs::read(&to).is_ok_and(|old| old == bytes) {
-            continue;
-        }
         fs::create_dir_all(to.parent().expect("a file stands in a folder"))?;
-        fs::copy(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
-    }
-    Ok(())
-}
-
-/// Removes what earlier commands left in `folder`; empty folders go too.
-fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() && !path.is_symlink() {
-            remove_others(&path, wanted)?;
-            if fs::read_dir(&path)?.next().is_none() {
-                fs::remove_dir(&path)?;
-            }
-        } else if !wanted.contains(&path) {
-            fs::remove_file(&path)?;
-        }
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(())
 }
@@ -177,17 +155,13 @@ $ second \\
     fn the_copy_holds_the_files_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        for file in ["a/kept", "new", "to/left/over"] {
-            let path = if file.starts_with("to/") { folder.path().join(file) } else { from.join(file) };
+        for file in ["a/kept", "b", "ignored"] {
+            let path = from.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, file).unwrap();
         }
-        copy(&from, &to, &["a/kept".to_owned(), "new".to_owned()]).unwrap();
-        let time = fs::metadata(to.join("a/kept")).unwrap().modified().unwrap();
-        fs::write(from.join("new"), "changed").unwrap();
-        copy(&from, &to, &["a/kept".to_owned(), "new".to_owned()]).unwrap();
-        assert!(!to.join("left").exists());
-        assert_eq!(fs::read_to_string(to.join("new")).unwrap(), "changed");
-        assert_eq!(fs::metadata(to.join("a/kept")).unwrap().modified().unwrap(), time);
+        copy(&from, &to, &["a/kept".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(fs::read_to_string(to.join("a/kept")).unwrap(), "a/kept");
+        assert!(to.join("b").exists() && !to.join("ignored").exists());
     }
 }
