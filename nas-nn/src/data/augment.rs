@@ -40,8 +40,8 @@ impl Augment {
         let flip = rng.random::<bool>() && self.flip;
         let (y, x) = (rng.random_range(0..height), rng.random_range(0..width));
         let half = self.cutout / 2;
-        let rows = y.saturating_sub(half)..(y + self.cutout - half).min(height);
-        let columns = x.saturating_sub(half)..(x + self.cutout - half).min(width);
+        let rows = y.saturating_sub(half)..(y + (self.cutout - half)).min(height);
+        let columns = x.saturating_sub(half)..(x + (self.cutout - half)).min(width);
         for (c, plane) in image.chunks_exact_mut(height * width).enumerate() {
             let black = normalize.black(c);
             shift_rows(plane, width, down, black);
@@ -154,5 +154,49 @@ mod tests {
             assert!((1..=4).contains(&black), "{black}");
             assert!(image.iter().zip(&floats).all(|(a, b)| *a == 0.0 || a == b));
         }
+        let all = results(Augment { cutout: usize::MAX, ..Augment::default() });
+        assert!(all.iter().flatten().all(|&x| x == 0.0), "a square beyond the image blackens it");
+    }
+
+    #[test]
+    fn two_flips_are_none() {
+        let (images, normalize, floats) = setting();
+        let flip = Augment { flip: true, ..Augment::default() };
+        let mut turned = 0;
+        for draw in 0..50 {
+            let mut image = floats.clone();
+            let mut apply = || {
+                flip.apply(&mut image, &images, &normalize, &mut Seed::new(1).stream(Purpose::Augment, draw));
+                image != floats
+            };
+            turned += usize::from(apply());
+            assert!(!apply(), "the same draw twice");
+        }
+        assert!((10..40).contains(&turned), "{turned}");
+    }
+
+    #[test]
+    fn an_epoch_does_not_depend_on_the_batches() {
+        let (images, normalize, _) = setting();
+        let images = images.subset(&[0; 12]);
+        let epoch = |batch: usize| {
+            let mut rng = Seed::new(1).stream(Purpose::Augment, 3);
+            let (mut all, mut labels) = (Vec::new(), Vec::new());
+            for indices in (0..12).collect::<Vec<_>>().chunks(batch) {
+                let (mut x, mut y) = (vec![0.0; 20 * indices.len()], vec![9.0; indices.len()]);
+                images.fill(indices, &normalize, &mut x, &mut y);
+                let augment = Augment { shift: 2, flip: true, cutout: 2 };
+                augment.apply(&mut x, &images, &normalize, &mut rng);
+                all.extend(x);
+                labels.extend(y);
+            }
+            (all, labels)
+        };
+        let (all, labels) = epoch(5);
+        assert_eq!((&all, &labels), (&epoch(12).0, &epoch(12).1));
+        assert_eq!(labels, [0.0; 12], "a label changed");
+        // Nothing but the image's own pixels, 1 to 20, and black.
+        assert!(all.iter().all(|x| (0.0..=20.1).contains(x)));
+        assert!(all.chunks(20).any(|image| image != &all[..20]), "every image draws for itself");
     }
 }

@@ -1,6 +1,6 @@
 //! A data set in numbers, and its problems.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -57,12 +57,16 @@ fn problems(data: &TrainTest, train: &[usize], test: &[usize]) -> Vec<String> {
             "the largest class has {most} training images, the smallest {least}: accuracy favours the large"
         ));
     }
-    let seen: HashMap<&[u8], usize> = (0..data.train.len()).map(|i| (data.train.image(i), i)).collect();
-    let twice = data.train.len() - seen.len();
-    if twice > 0 {
-        problems.push(format!("{twice} training images stand there more than once"));
+    let seen = distinct(&data.train);
+    for (part, images, distinct) in
+        [("training", &data.train, seen.len()), ("test", &data.test, distinct(&data.test).len())]
+    {
+        let twice = images.len() - distinct;
+        if twice > 0 {
+            problems.push(format!("{twice} {part} images stand there more than once"));
+        }
     }
-    let leaked: Vec<usize> = (0..data.test.len()).filter(|&i| seen.contains_key(data.test.image(i))).collect();
+    let leaked: Vec<usize> = (0..data.test.len()).filter(|&i| seen.contains(data.test.image(i))).collect();
     if let Some(first) = leaked.first() {
         let n = leaked.len();
         problems.push(format!(
@@ -74,6 +78,10 @@ fn problems(data: &TrainTest, train: &[usize], test: &[usize]) -> Vec<String> {
         problems.push(format!("{flat} images are of one colour only"));
     }
     problems
+}
+
+fn distinct(images: &Images) -> HashSet<&[u8]> {
+    (0..images.len()).map(|i| images.image(i)).collect()
 }
 
 fn flat(images: &Images) -> usize {
@@ -132,6 +140,13 @@ mod tests {
             ]
         );
         assert!(report.to_string().contains("4 training and 2 test images of 1×1×2"));
+    }
+
+    #[test]
+    fn repeated_test_images_are_named() {
+        let (train, test) = (images(&[1, 2, 3, 4], &[0, 1]), images(&[6, 7, 8, 9, 6, 7, 6, 7], &[0, 1, 0, 0]));
+        let report = describe(&TrainTest { train, test, hash: 0, source: "x".to_owned() });
+        assert_eq!(report.problems, ["2 test images stand there more than once"]);
     }
 
     #[test]

@@ -68,6 +68,14 @@ pub enum DataError {
         /// The most bytes that are read.
         limit: u64,
     },
+    /// A file that ends in its header.
+    #[error("{path} is truncated: it ends after {found} bytes, within its header")]
+    TruncatedHeader {
+        /// The file.
+        path: PathBuf,
+        /// Bytes there.
+        found: usize,
+    },
     /// A file that ends early.
     #[error("{path} is truncated: its header promises {expected} bytes of data, it has {found}")]
     Truncated {

@@ -54,8 +54,12 @@ impl Idx {
         if n == 0 {
             return Err(DataError::Empty { path: path() });
         }
-        if n < 4 || magic[0] != 0 || magic[1] != 0 || magic[3] == 0 {
+        // The bytes that are missing are zero here, which only the number of axes may not be.
+        if magic[0] != 0 || magic[1] != 0 || (n == 4 && magic[3] == 0) {
             return Err(DataError::Magic { path: path(), found: magic[..n].to_vec() });
+        }
+        if n < 4 {
+            return Err(DataError::TruncatedHeader { path: path(), found: n });
         }
         if magic[2] != 0x08 {
             return Err(DataError::Type { path: path(), kind: magic[2] });
@@ -67,7 +71,7 @@ impl Idx {
         let mut sizes = vec![0; 4 * axes];
         let n = fill(&mut source, &mut sizes).map_err(io)?;
         if n < sizes.len() {
-            return Err(DataError::Truncated { path: path(), expected: sizes.len() as u64, found: n as u64 });
+            return Err(DataError::TruncatedHeader { path: path(), found: magic.len() + n });
         }
         let dims: Vec<u64> =
             sizes.chunks_exact(4).map(|b| u64::from(u32::from_be_bytes([b[0], b[1], b[2], b[3]]))).collect();
@@ -156,6 +160,9 @@ mod tests {
             "x holds numbers of IDX type 0x0d; only unsigned bytes (0x08) can be read",
         );
         check_error(&file(&[2, 3], &[1]), "x is truncated: its header promises 6 bytes of data, it has 1");
+        check_error(&[0, 0, 8], "x is truncated: it ends after 3 bytes, within its header");
+        check_error(&file(&[2, 3], &[])[..9], "x is truncated: it ends after 9 bytes, within its header");
+        check_error(&file(&[1; 5], &[1]), "x has 5 axes; at most 4 can be read");
         check_error(&file(&[1], &[1, 2]), "x goes on after the 1 bytes of data that its header promises");
         let sizes = |dims| {
             format!("x claims the sizes {dims}; each must be 1 or more and all together at most 4294967296 bytes")
@@ -177,6 +184,38 @@ mod tests {
             &file(&[1 << 31, 2], &[]),
             "x is truncated: its header promises 4294967296 bytes of data, it has 0",
         );
+    }
+
+    /// A source that counts what is taken from it.
+    struct Counted<R>(R, usize);
+
+    impl<R: Read> Read for Counted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let n = self.0.read(buffer)?;
+            self.1 += n;
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_header_promises() {
+        let mut endless = Counted(std::io::Cursor::new(file(&[4, 3], &[])).chain(std::io::repeat(7)), 0);
+        let error = Idx::read(&mut endless, Path::new("x")).unwrap_err();
+        assert_eq!(error.to_string(), "x goes on after the 12 bytes of data that its header promises");
+        assert_eq!(endless.1, 12 + 12 + 1, "one byte beyond the data shows that there are more");
+    }
+
+    #[test]
+    fn a_wrong_checksum_or_text_after_it_is_damage() {
+        let mut zipped = zip(&file(&[100], &[7; 100]));
+        zipped.extend(b"text");
+        assert!(matches!(read(&zipped), Err(DataError::Gzip { .. })));
+        zipped.truncate(zipped.len() - 4);
+        assert!(read(&zipped).is_ok());
+        // The last eight bytes are the checksum and the length.
+        let checksum = zipped.len() - 8;
+        zipped[checksum] ^= 1;
+        assert!(matches!(read(&zipped), Err(DataError::Gzip { .. })));
     }
 
     #[test]

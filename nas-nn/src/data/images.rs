@@ -80,8 +80,15 @@ impl Images {
     /// Writes the images with these numbers, normalised, into `images` (one after the other) and their classes into `labels`.
     ///
     /// # Panics
-    /// When a slice is too short or a number too large.
+    /// When a slice is too short for all these images or a number too large.
     pub fn fill(&self, indices: &[usize], normalize: &Normalize, images: &mut [f32], labels: &mut [f32]) {
+        let n = indices.len();
+        assert!(
+            images.len() >= n * self.pixels_per_image() && labels.len() >= n,
+            "{n} images do not fit into {} pixels and {} labels",
+            images.len(),
+            labels.len()
+        );
         let plane = self.height * self.width;
         for ((&i, image), label) in indices.iter().zip(images.chunks_exact_mut(self.pixels_per_image())).zip(labels) {
             for (c, (bytes, floats)) in self.image(i).chunks_exact(plane).zip(image.chunks_exact_mut(plane)).enumerate()
@@ -166,6 +173,32 @@ mod tests {
         assert_eq!((x[0], x[1], y[0]), (1.0, -1.0, 1.0));
         assert!(x[2].abs() < 1e-6);
         assert_eq!(normalize.black(0), -1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 images do not fit into 7 pixels and 2 labels")]
+    fn pixels_without_room_are_not_left_out() {
+        let images = images();
+        images.fill(&[0, 1], &Normalize::fit(&images), &mut [0.0; 7], &mut [0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 images do not fit into 8 pixels and 1 labels")]
+    fn labels_without_room_are_not_left_out() {
+        let images = images();
+        images.fill(&[0, 1], &Normalize::fit(&images), &mut [0.0; 8], &mut [0.0; 1]);
+    }
+
+    #[test]
+    fn an_epoch_has_every_image_once() {
+        use nas_core::{Purpose, Seed};
+        let images = images().subset(&[0, 1].repeat(50));
+        let order = |epoch| images.shuffled(&mut Seed::new(3).stream(Purpose::Shuffle, epoch));
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut all = order(1);
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
     }
 
     #[test]

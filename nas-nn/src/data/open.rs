@@ -172,6 +172,68 @@ mod tests {
     }
 
     #[test]
+    fn labels_have_one_axis() {
+        let labels = idx(&[3, 1], &[0, 1, 2]);
+        let error = part(idx(&[3, 1, 2], &[1; 6]), labels, "a".as_ref(), "b".as_ref()).unwrap_err();
+        assert_eq!(error.to_string(), "b has 2 axes; labels need 1");
+    }
+
+    fn bytes(dims: &[u32], data: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, u8::try_from(dims.len()).unwrap()];
+        bytes.extend(dims.iter().flat_map(|dim| dim.to_be_bytes()));
+        bytes.extend(data);
+        bytes
+    }
+
+    /// A folder of two training images and one test image in colour, 3×1×2, the files whose names end in `.gz` zipped.
+    fn folder(names: [&str; 4]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let colours: Vec<u8> = (1..=12).collect();
+        let files =
+            [bytes(&[2, 3, 1, 2], &colours), bytes(&[2], &[1, 0]), bytes(&[1, 3, 1, 2], &[9; 6]), bytes(&[1], &[1])];
+        for (name, data) in names.iter().zip(files) {
+            let path = folder.path().join(name);
+            if name.ends_with(".gz") {
+                let mut zip =
+                    flate2::write::GzEncoder::new(std::fs::File::create(path).unwrap(), flate2::Compression::fast());
+                std::io::Write::write_all(&mut zip, &data).unwrap();
+                zip.finish().unwrap();
+            } else {
+                std::fs::write(path, data).unwrap();
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn colour_images_zipped_and_not_are_the_same_data() {
+        let [[a, b], [c, d]] = PARTS;
+        let plain = folder([a, b, c, d]);
+        let mixed = folder([&format!("{a}.gz"), b, c, &format!("{d}.gz")]);
+        let (plain, mixed) = (open(plain.path()).unwrap(), open(mixed.path()).unwrap());
+        assert_eq!((&plain.train, &plain.test, plain.hash), (&mixed.train, &mixed.test, mixed.hash));
+        assert_eq!((plain.train.size(), plain.train.labels.as_slice()), ("3×1×2".to_owned(), &[1, 0][..]));
+        assert_eq!(plain.train.image(1), [7, 8, 9, 10, 11, 12]);
+    }
+
+    #[test]
+    fn what_is_missing_or_no_folder_is_named() {
+        let [[a, b], [c, d]] = PARTS;
+        let folder = folder([a, b, c, d]);
+        let at = folder.path();
+        let says = |path: &Path| open(path).unwrap_err().to_string().replace(&at.display().to_string(), "F");
+        assert_eq!(
+            says(&at.join(a)),
+            format!("reading F/{a}: it is a file; give the folder that holds the four IDX files")
+        );
+        assert!(says(&at.join("none")).starts_with("reading F/none: "));
+        std::fs::remove_file(at.join(d)).unwrap();
+        assert!(says(at).starts_with(&format!("F has no {d} (or {d}.gz); ")), "{}", says(at));
+        std::fs::create_dir(at.join(d)).unwrap();
+        assert_eq!(says(at), format!("reading F/{d}: it is a folder, not a file"));
+    }
+
+    #[test]
     fn the_hash_sees_every_byte() {
         let hash = |byte| joined(idx(&[1, 1, 2], &[7, byte]), &[0, 1, 2], &[1]).unwrap().hash;
         assert_eq!(hash(3), hash(3));
