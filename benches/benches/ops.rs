@@ -4,9 +4,9 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nas_nn::kernel::{
-    Accumulate, Channels, Conv2d, Pool2d, avg_pool2d_backward, avg_pool2d_forward, batch_norm_backward,
-    batch_norm_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch, gemm,
-    max_pool2d_backward, max_pool2d_forward,
+    BatchNormBackward, BatchNormForward, Channels, Conv2d, Pool2d, avg_pool2d_backward, avg_pool2d_forward,
+    batch_norm_backward, batch_norm_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
+    conv2d_scratch, gemm, max_pool2d_backward, max_pool2d_forward,
 };
 
 const BATCH: usize = 32;
@@ -84,26 +84,33 @@ fn batch_norm(criterion: &mut Criterion) {
         let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
         let (mut y, mut dx, mut dgamma, mut dbeta) = (x.clone(), x.clone(), gamma.clone(), gamma.clone());
         let name = format!("{channels} channels {size}x{size}");
-        group.bench_function(BenchmarkId::new("forward", &name), |b| {
-            b.iter(|| batch_norm_forward(&shape, 1e-5, &x, &gamma, &gamma, &mut mean, &mut variance, &mut y));
-        });
-        group.bench_function(BenchmarkId::new("backward", &name), |b| {
-            let accumulate = Accumulate { input: false, parameters: false };
+        let relu = |x: f32| if x < 0.0 { 0.0 } else { x };
+        group.bench_function(BenchmarkId::new("with relu forward", &name), |b| {
             b.iter(|| {
-                let dx = Some(&mut dx[..]);
-                batch_norm_backward(
-                    &shape,
-                    1e-5,
-                    &x,
-                    &gamma,
-                    &mean,
-                    &variance,
-                    &dy,
-                    dx,
-                    &mut dgamma,
-                    &mut dbeta,
-                    accumulate,
-                );
+                let (x, gamma, beta, mean, variance, y) =
+                    (&x[..], &gamma[..], &gamma[..], &mut mean[..], &mut variance[..], &mut y[..]);
+                let at = BatchNormForward { shape, epsilon: 1e-5, x, gamma, beta, residual: None, mean, variance, y };
+                batch_norm_forward(at, relu);
+            });
+        });
+        group.bench_function(BenchmarkId::new("with relu backward", &name), |b| {
+            b.iter(|| {
+                let at = BatchNormBackward {
+                    shape,
+                    epsilon: 1e-5,
+                    x: &x,
+                    gamma: &gamma,
+                    beta: &gamma,
+                    mean: &mean,
+                    variance: &variance,
+                    y: None,
+                    dy: &dy,
+                    dx: Some((&mut dx, false)),
+                    dresidual: None,
+                    dgamma: &mut dgamma,
+                    dbeta: &mut dbeta,
+                };
+                batch_norm_backward(at, |x| if x > 0.0 { 1.0 } else { 0.0 });
             });
         });
     }

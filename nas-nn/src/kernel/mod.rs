@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
 #![allow(clippy::needless_range_loop, reason = "tiles of registers read best by index, several arrays at a time")]
 
+mod batch_norm;
 mod conv;
 mod gemm;
 mod map;
@@ -22,6 +23,7 @@ mod sum;
 mod testing;
 mod vector;
 
+pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use gemm::gemm;
 pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add};
@@ -30,9 +32,7 @@ pub use math::{
     hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6,
     relu6_derivative, sigmoid, silu, silu_derivative, tanh,
 };
-pub use norm::{
-    Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,
-};
+pub use norm::{Channels, add_to_channels, channel_affine, channel_sums};
 pub use optimizer::{Adam, Sgd, adam, sgd};
 pub use pool::{
     Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,

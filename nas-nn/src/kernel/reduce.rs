@@ -2,7 +2,7 @@
 
 use super::math::exp;
 use super::simd::dispatch;
-use super::sum::{dot, sum};
+use super::sum::{dot, sum, sum_planes};
 
 /// The largest element, NaN if there is one, −∞ of none.
 pub fn max(x: &[f32]) -> f32 {
@@ -126,10 +126,7 @@ pub fn row_log_softmax_backward_add(columns: usize, y: &[f32], dy: &[f32], dx: &
 /// When `x` is not `y.len()` rows.
 pub fn row_sums(columns: usize, x: &[f32], y: &mut [f32], accumulate: bool) {
     assert_eq!(x.len(), columns * y.len(), "the matrix is not {} rows of {columns}", y.len());
-    for (r, y) in y.iter_mut().enumerate() {
-        let total = sum(&x[r * columns..(r + 1) * columns]);
-        *y = if accumulate { *y + total } else { total };
-    }
+    sum_planes(x, columns, |row, total| y[row] = if accumulate { y[row] + total } else { total });
 }
 
 /// `y[c] = Σ_r x[r, c]` (`+=` with `accumulate`): the gradient of a bias that was added to every row.

@@ -3,6 +3,7 @@
 //! They run in one fixed order (16 lanes of `f32` over blocks of 1,024 elements, lanes by halving, blocks in `f64`), without
 //! fused multiply-add: the same on every instruction set, with an error that does not grow with the length.
 
+use super::simd::dispatch;
 use super::vector::{Job, Vector, launch};
 
 /// The lanes of a sum, whatever the vectors have.
@@ -34,6 +35,42 @@ impl Runs {
 /// Σ xᵢ.
 pub fn sum(x: &[f32]) -> f32 {
     sum_runs(x, Runs::all(x)) as f32
+}
+
+/// Calls `f` with the number and the sum of every `len` elements of `x`, each as [`sum`] adds them.
+pub(super) fn sum_planes(x: &[f32], len: usize, mut f: impl FnMut(usize, f32)) {
+    if len > BLOCK || len == 0 {
+        return x.chunks_exact(len.max(1)).enumerate().for_each(|(i, plane)| f(i, sum(plane)));
+    }
+    // Short ones without the cost of a launch each.
+    dispatch(
+        #[inline(always)]
+        || {
+            for (i, plane) in x.chunks_exact(len).enumerate() {
+                let mut lanes = [0.0_f32; LANES];
+                let whole = plane.chunks_exact(LANES);
+                for (lane, x) in lanes.iter_mut().zip(whole.remainder()) {
+                    *lane = *x;
+                }
+                let rest = lanes;
+                lanes = [0.0; LANES];
+                for chunk in whole {
+                    for l in 0..LANES {
+                        lanes[l] += chunk[l];
+                    }
+                }
+                for l in 0..LANES {
+                    lanes[l] += rest[l];
+                }
+                for half in [8, 4, 2, 1] {
+                    for l in 0..half {
+                        lanes[l] += lanes[l + half];
+                    }
+                }
+                f(i, lanes[0]);
+            }
+        },
+    );
 }
 
 /// Σ xᵢ².
@@ -184,6 +221,7 @@ mod tests {
             on_every_simd(|_| {
                 assert!((f64::from(sum(&a)) - exact).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
                 assert!((f64::from(dot(&a, &b)) - exact_dot).abs() < 1e-5 * (1.0 + (n as f64).sqrt()), "{n}");
+                sum_planes(&a, n, |_, total| assert_eq!(total.to_bits(), sum(&a).to_bits()));
                 assert!((sum_squares(&a) - exact_squares).abs() <= 1e-6 * exact_squares, "{n}");
             });
             for simd in Simd::ALL.into_iter().filter(|simd| simd.is_available()) {

@@ -6,7 +6,7 @@ use crate::kernel;
 
 /// Which function.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Activation {
+pub(crate) enum Activation {
     Relu,
     Relu6,
     LeakyRelu(f32),
@@ -77,6 +77,23 @@ impl Op for Activation {
             Gelu => chain(g, v, dx, add, kernel::gelu_derivative),
             GeluTanh => chain(g, v, dx, add, kernel::gelu_tanh_derivative),
             HardSwish => chain(g, v, dx, add, kernel::hard_swish_derivative),
+        }
+    }
+}
+
+impl Activation {
+    /// Applies it to every element of `y`.
+    pub(super) fn in_place(self, y: &mut [f32]) {
+        match self {
+            Relu => kernel::map_in_place(y, kernel::relu),
+            Relu6 => kernel::map_in_place(y, kernel::relu6),
+            LeakyRelu(slope) => kernel::map_in_place(y, |x| kernel::leaky_relu(x, slope)),
+            Sigmoid => kernel::map_in_place(y, kernel::sigmoid),
+            Tanh => kernel::map_in_place(y, kernel::tanh),
+            Silu => kernel::map_in_place(y, kernel::silu),
+            Gelu => kernel::map_in_place(y, kernel::gelu),
+            GeluTanh => kernel::map_in_place(y, kernel::gelu_tanh),
+            HardSwish => kernel::map_in_place(y, kernel::hard_swish),
         }
     }
 }

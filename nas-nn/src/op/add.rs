@@ -3,8 +3,8 @@
 use super::{Backward, Forward, Op, broadcast};
 use crate::graph::{Shape, Var};
 
-#[derive(Debug)]
-struct Add;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Add;
 
 impl Op for Add {
     fn name(&self) -> &'static str {

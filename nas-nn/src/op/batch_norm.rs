@@ -1,27 +1,52 @@
-//! Batch normalisation (Ioffe & Szegedy, 2015) over the first axis of an example: channels.
+//! Batch normalisation (Ioffe & Szegedy, 2015) over the first axis of an example, channels, with the sum and the activation that
+//! follow it once they are fused.
 
+use super::activation::Activation::{self, HardSwish, Relu, Relu6, Silu};
 use super::{Backward, Forward, Keeps, Mode, Op, Space, Update};
 use crate::graph::{Shape, Var};
 use crate::init::Init;
-use crate::kernel::{self, Accumulate, Channels};
+use crate::kernel::{self, BatchNormBackward, BatchNormForward, Channels};
 
 /// Added to the variance.
 const EPSILON: f32 = 1e-5;
 /// The weight of a batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// Inputs: x [channels, ..], scale and shift [channels]. States: running mean and variance.
-#[derive(Debug)]
-struct BatchNorm;
+/// Inputs: x [channels, ..], scale and shift [channels], and a residual like x if there is one. States: running mean and
+/// variance. What follows the normalisation is filled in by fusion: y = activation(normalised + residual).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BatchNorm {
+    pub(crate) residual: bool,
+    pub(crate) activation: Option<Activation>,
+}
 
 fn channels(x: &Shape, batch: usize) -> Channels {
     let channels = x.dims()[0];
     Channels { batch: x.copies(batch), channels, inner: x.len() / channels }
 }
 
+impl BatchNorm {
+    /// Whether the derivative of the activation is taken from the output. Without a residual the activation's input is
+    /// recomputed from x instead, which is read anyway.
+    fn keeps_output(self) -> bool {
+        self.residual && self.activation.is_some()
+    }
+
+    /// This with `activation` behind it, if it can be fused: with a residual its derivative must follow from the output.
+    pub(crate) fn then(self, activation: Activation) -> Option<Self> {
+        let known = matches!(activation, Relu | Relu6) || (!self.residual && matches!(activation, HardSwish | Silu));
+        (self.activation.is_none() && known).then_some(BatchNorm { activation: Some(activation), ..self })
+    }
+}
+
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
-        "batch_norm"
+        match (self.residual, self.activation.is_some()) {
+            (false, false) => "batch_norm",
+            (true, false) => "batch_norm+add",
+            (false, true) => "batch_norm+act",
+            (true, true) => "batch_norm+add+act",
+        }
     }
 
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
@@ -36,7 +61,8 @@ impl Op for BatchNorm {
     }
 
     fn keeps(&self) -> Keeps {
-        Keeps::inputs(&[0, 1])
+        let inputs = Keeps::inputs(&[0, 1, 2]);
+        if self.keeps_output() { inputs.and_output() } else { inputs }
     }
 
     /// Mean, then variance, of every channel of the batch.
@@ -51,10 +77,19 @@ impl Op for BatchNorm {
     fn forward(&self, at: Forward<'_>) {
         let shape = channels(&at.shapes[0], at.batch);
         let [x, gamma, beta] = [0, 1, 2].map(|i| at.inputs[i]);
+        let residual = self.residual.then(|| at.inputs[3]);
         if at.mode == Mode::Train {
             let (mean, variance) = at.saved.split_at_mut(shape.channels);
-            kernel::batch_norm_forward(&shape, EPSILON, x, gamma, beta, mean, variance, at.output);
-            return;
+            let y = at.output;
+            let at = BatchNormForward { shape, epsilon: EPSILON, x, gamma, beta, residual, mean, variance, y };
+            return match self.activation {
+                None => kernel::batch_norm_forward(at, |x| x),
+                Some(Relu) => kernel::batch_norm_forward(at, kernel::relu),
+                Some(Relu6) => kernel::batch_norm_forward(at, kernel::relu6),
+                Some(HardSwish) => kernel::batch_norm_forward(at, kernel::hard_swish),
+                Some(Silu) => kernel::batch_norm_forward(at, kernel::silu),
+                Some(other) => unreachable!("{} is not fused", other.name()),
+            };
         }
         let (scale, shift) = at.scratch.split_at_mut(shape.channels);
         for c in 0..shape.channels {
@@ -62,22 +97,38 @@ impl Op for BatchNorm {
             shift[c] = beta[c] - at.states[0][c] * scale[c];
         }
         kernel::channel_affine(&shape, x, scale, shift, at.output);
+        if let Some(residual) = residual {
+            kernel::axpy(1.0, residual, at.output);
+        }
+        if let Some(activation) = self.activation {
+            activation.in_place(at.output);
+        }
     }
 
-    /// With x̂ = (x − mean) r and N values a channel: dβ = Σ dy, dγ = Σ dy x̂, dx = γ r (dy − dβ / N − x̂ dγ / N).
+    /// With x̂ = (x − mean) r, N values a channel and d = dy · activation′: dβ = Σ d, dγ = Σ d x̂,
+    /// dx = γ r (d − dβ / N − x̂ dγ / N), and d goes to the residual.
     fn backward(&self, mut at: Backward<'_>) {
         let shape = channels(&at.shapes[0], at.batch);
         let (mean, variance) = at.saved.split_at(shape.channels);
         let (spare_scale, spare_shift) = std::mem::take(&mut at.scratch).split_at_mut(shape.channels);
         let dx = at.grad_input(0).map(super::Grad::parts);
-        let input = dx.as_ref().is_some_and(|(_, add)| *add);
         // One of them may have met another op before, so each starts at its own sum, or at zeros.
         let dgamma = at.grad_input(1).map_or(spare_scale, super::Grad::sum);
         let dbeta = at.grad_input(2).map_or(spare_shift, super::Grad::sum);
-        let accumulate = Accumulate { input, parameters: true };
-        let (x, gamma) = (at.input(0), at.input(1));
-        let dx = dx.map(|(dx, _)| dx);
-        kernel::batch_norm_backward(&shape, EPSILON, x, gamma, mean, variance, at.grad, dx, dgamma, dbeta, accumulate);
+        let dresidual = if self.residual { at.grad_input(3).map(super::Grad::parts) } else { None };
+        let y = self.keeps_output().then(|| at.output());
+        let (x, gamma, beta, dy) = (at.input(0), at.input(1), at.input(2), at.grad);
+        let epsilon = EPSILON;
+        let at =
+            BatchNormBackward { shape, epsilon, x, gamma, beta, mean, variance, y, dy, dx, dresidual, dgamma, dbeta };
+        match self.activation {
+            None => kernel::batch_norm_backward(at, |_| 1.0),
+            Some(Relu) => kernel::batch_norm_backward(at, kernel::relu_derivative),
+            Some(Relu6) => kernel::batch_norm_backward(at, kernel::relu6_derivative),
+            Some(HardSwish) => kernel::batch_norm_backward(at, kernel::hard_swish_derivative),
+            Some(Silu) => kernel::batch_norm_backward(at, kernel::silu_derivative),
+            Some(other) => unreachable!("{} is not fused", other.name()),
+        }
     }
 
     /// Running statistics move a tenth of the way to the batch's; the variance is the unbiased one.
@@ -102,7 +153,7 @@ impl<'g> Var<'g> {
             let scale = x.parameter("weight", &[channels], Init::ONES);
             let shift = x.parameter("bias", &[channels], Init::ZEROS);
             let states = x.states(&[("running_mean", channels, 0.0), ("running_var", channels, 1.0)]);
-            x.apply_with_states(BatchNorm, &[scale, shift], states)
+            x.apply_with_states(BatchNorm::default(), &[scale, shift], states)
         })
     }
 }

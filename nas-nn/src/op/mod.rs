@@ -3,9 +3,9 @@
 //! An op says *what* it computes. Where buffers live, what is kept for the backward pass, which gradients are wanted and
 //! how they add up is decided once, by the [program](crate::Program).
 
-mod activation;
-mod add;
-mod batch_norm;
+pub(crate) mod activation;
+pub(crate) mod add;
+pub(crate) mod batch_norm;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -68,6 +68,11 @@ impl Keeps {
         Keeps { inputs: bits, output: false }
     }
 
+    /// The same and the output.
+    pub const fn and_output(self) -> Keeps {
+        Keeps { output: true, ..self }
+    }
+
     pub(crate) fn input(self, i: usize) -> bool {
         i < 8 && self.inputs & (1 << i) != 0
     }
@@ -106,7 +111,7 @@ impl Space {
 }
 
 /// An operation: what it computes, its derivative and what it costs.
-pub trait Op: std::fmt::Debug + Send + Sync {
+pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
     /// The name shown and used in paths: `conv2d`.
     fn name(&self) -> &'static str;
 

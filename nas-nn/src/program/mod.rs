@@ -2,7 +2,11 @@
 
 mod arena;
 mod feed;
+mod fuse;
 mod plan;
+mod profile;
+
+use std::time::Instant;
 
 use rand_chacha::rand_core::SeedableRng as _;
 use smallvec::SmallVec;
@@ -16,10 +20,12 @@ use crate::params::Params;
 
 pub use feed::Feed;
 pub use plan::Plan;
+pub use profile::{Measured, Pass, Profile};
 
 use arena::{Parts, cut};
 pub(crate) use plan::root_of;
 use plan::{GradPlace, Place, Step};
+use profile::Clocks;
 
 /// A [`Graph`] compiled for one batch size.
 ///
@@ -53,6 +59,7 @@ pub struct Program {
     rng: Rng,
     /// Examples in the last batch.
     batch: usize,
+    clocks: Option<Clocks>,
 }
 
 impl Program {
@@ -76,7 +83,7 @@ impl Program {
     pub fn new(plan: Plan) -> Self {
         let arena = vec![0.0; plan.floats()];
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
-        Program { plan, arena, grads, rng: Rng::seed_from_u64(0), batch: 0 }
+        Program { plan, arena, grads, rng: Rng::seed_from_u64(0), batch: 0, clocks: None }
     }
 
     /// The plan it was made from.
@@ -157,6 +164,17 @@ impl Program {
         self.grads.get(range)
     }
 
+    /// Measures every operation of the runs from now on, for [`Program::profile`]; costs two looks at the clock each.
+    pub fn start_profile(&mut self) {
+        self.clocks = Some(Clocks::new(self.plan.forward_steps().count()));
+    }
+
+    /// Where the time went since [`Program::start_profile`]; nothing before that.
+    pub fn profile(&self) -> Option<Profile> {
+        let clocks = self.clocks.as_ref()?;
+        Some(Profile::new(clocks, self.plan.forward_steps(), self.plan.backward_order(), self.plan.batch()))
+    }
+
     fn check<'f>(&self, feed: &Feed<'f>, params: &Params) -> Result<SmallVec<[&'f [f32]; 8]>, FeedError> {
         if params.values.len() != self.plan.layout().len() || params.layout() != self.plan.layout() {
             return Err(FeedError::Parameters);
@@ -167,7 +185,11 @@ impl Program {
     fn forward(&mut self, inputs: &[&[f32]], batch: usize, values: &[f32], mut states: States<'_>) {
         self.batch = batch;
         let mode = self.plan.mode();
-        for step in self.plan.forward_steps() {
+        if let Some(clocks) = &mut self.clocks {
+            clocks.count(Pass::Forward);
+        }
+        for (number, step) in self.plan.forward_steps().enumerate() {
+            let begin = self.clocks.as_ref().map(|_| Instant::now());
             let mut parts = cut(&mut self.arena, &step.forward.cuts);
             let output = parts.take(step.forward.output, step.shape.elements(batch));
             let saved = parts.take(step.forward.saved, step.saved.floats(batch));
@@ -199,6 +221,9 @@ impl Program {
                 let states = &mut states[range];
                 step.op.update(Update { batch, shapes: &step.shapes, saved: saved_again, states });
             }
+            if let (Some(clocks), Some(begin)) = (&mut self.clocks, begin) {
+                clocks.add(Pass::Forward, number, begin);
+            }
         }
     }
 
@@ -209,7 +234,11 @@ impl Program {
             return;
         }
         self.arena[loss_grad.start] = 1.0;
-        for step in self.plan.backward_steps() {
+        if let Some(clocks) = &mut self.clocks {
+            clocks.count(Pass::Backward);
+        }
+        for (number, step) in self.plan.backward_steps() {
+            let begin = self.clocks.as_ref().map(|_| Instant::now());
             let back = step.backward.as_ref().expect("backward steps have a backward plan");
             let mut parts = cut(&mut self.arena, &back.cuts);
             let mut param_parts = cut(&mut self.grads, &back.param_cuts);
@@ -238,6 +267,9 @@ impl Program {
                 grads,
             };
             step.op.backward(at);
+            if let (Some(clocks), Some(begin)) = (&mut self.clocks, begin) {
+                clocks.add(Pass::Backward, number, begin);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::arena::{Cuts, Part, Region};
 use super::feed::Input;
+use super::fuse::fuse;
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, Shape, Var};
 use crate::op::{Mode, Op, Space};
@@ -31,6 +32,7 @@ pub struct Plan {
 /// One op of the program.
 #[derive(Debug)]
 pub(crate) struct Step {
+    pub(crate) path: String,
     pub(crate) op: Arc<dyn Op>,
     pub(crate) shapes: SmallVec<[Shape; 4]>,
     pub(crate) shape: Shape,
@@ -150,8 +152,14 @@ impl Plan {
         self.steps.iter()
     }
 
-    pub(crate) fn backward_steps(&self) -> impl Iterator<Item = &Step> {
-        self.backward.iter().map(|&i| &self.steps[i])
+    /// The steps in the order gradients flow, with their places among the forward steps.
+    pub(crate) fn backward_steps(&self) -> impl Iterator<Item = (usize, &Step)> {
+        self.backward.iter().map(|&i| (i, &self.steps[i]))
+    }
+
+    /// The numbers of the steps in the order gradients flow.
+    pub(crate) fn backward_order(&self) -> &[usize] {
+        &self.backward
     }
 }
 
@@ -213,7 +221,9 @@ impl Planner {
         for &output in outputs {
             wanted.push(computed(output)?);
         }
-        let nodes = graph.with_nodes(<[Node]>::to_vec);
+        let mut nodes = graph.with_nodes(<[Node]>::to_vec);
+        let kept: Vec<usize> = wanted.iter().chain(&loss).copied().collect();
+        fuse(&mut nodes, &kept);
         let n = nodes.len();
         let mode = if loss.is_some() { Mode::Train } else { Mode::Eval };
 
@@ -366,6 +376,7 @@ impl Planner {
             };
             step_of[i] = steps.len();
             steps.push(Step {
+                path: node.path.clone(),
                 op: Arc::clone(op),
                 shapes: self.shapes(node).into_iter().cloned().collect(),
                 shape: node.shape.clone(),

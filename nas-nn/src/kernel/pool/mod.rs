@@ -1,9 +1,10 @@
 //! Maximum and average pooling of [batch, channels, height, width] tensors.
 //!
-//! With stride 1 a small plane is copied with its border and pooled as one long row (`flat`); otherwise each tap of the window
-//! walks along the rows (`rows`).
+//! With stride 1 a small plane is copied with its border and pooled as one long row (`flat`); windows of 2×2 that halve an
+//! image have loops of their own (`halve`); otherwise each tap of the window walks along the rows (`rows`).
 
 mod flat;
+mod halve;
 mod rows;
 
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::ops::Range;
 use flat::Flat;
 
 use super::simd::dispatch;
-use super::sum::sum;
+use super::sum::sum_planes;
 
 /// The geometry of a 2-D pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,9 @@ pub fn max_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32], tap: &mut [f32
     if let Some(flat) = Flat::of_input(geo) {
         return flat.max(x, y, tap);
     }
+    if halve::serves(geo) {
+        return halve::max(geo, x, y, tap);
+    }
     y.fill(f32::NEG_INFINITY);
     tap.fill(-1.0);
     rows::max(geo, x, y, tap);
@@ -118,6 +122,9 @@ pub fn max_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32], tap: &mut [f32
 /// When a slice does not fit the geometry.
 pub fn max_pool2d_backward(geo: &Pool2d, tap: &[f32], dy: &[f32], dx: &mut [f32], accumulate: bool) {
     geo.check(&[dx.len()], &[dy.len(), tap.len()]);
+    if halve::serves(geo) {
+        return halve::max_backward(geo, tap, dy, dx, accumulate);
+    }
     if !accumulate {
         dx.fill(0.0);
     }
@@ -141,6 +148,9 @@ pub fn avg_pool2d_forward(geo: &Pool2d, x: &[f32], y: &mut [f32]) {
     }
     if let Some(flat) = Flat::of_input(geo) {
         return flat.average(geo, x, y);
+    }
+    if halve::serves(geo) {
+        return halve::average(geo, x, y);
     }
     y.fill(0.0);
     rows::sum(geo, x, y);
@@ -178,6 +188,9 @@ fn scale_by_count(geo: &Pool2d, y: &mut [f32]) {
 /// When a slice does not fit the geometry.
 pub fn avg_pool2d_backward(geo: &Pool2d, dy: &[f32], dx: &mut [f32], accumulate: bool) {
     geo.check(&[dx.len()], &[dy.len()]);
+    if halve::serves(geo) {
+        return halve::average_backward(geo, dy, dx, accumulate);
+    }
     if dy.is_empty() {
         if !accumulate {
             dx.fill(0.0);
@@ -199,9 +212,7 @@ pub fn avg_pool2d_backward(geo: &Pool2d, dy: &[f32], dx: &mut [f32], accumulate:
 /// When `x` is not `y.len()` planes.
 pub fn global_avg_pool_forward(inner: usize, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), inner * y.len(), "the input is not {} planes of {inner}", y.len());
-    for (x, y) in x.chunks_exact(inner.max(1)).zip(y) {
-        *y = sum(x) / inner as f32;
-    }
+    sum_planes(x, inner, |plane, total| y[plane] = total / inner as f32);
 }
 
 /// The gradient of [`global_avg_pool_forward`]: `dx` is overwritten, or added to with `accumulate`.

@@ -1,0 +1,179 @@
+//! Where the time of a program goes: measured seconds, FLOP/s and bytes/s of every operation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::plan::Step;
+use crate::graph::Shape;
+
+/// The pass of a step that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pass {
+    /// Values.
+    Forward,
+    /// Gradients.
+    Backward,
+}
+
+/// Clocks beside the steps of a running program.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    forward: Vec<Duration>,
+    backward: Vec<Duration>,
+    forwards: u32,
+    backwards: u32,
+}
+
+impl Clocks {
+    pub(super) fn new(steps: usize) -> Self {
+        Clocks {
+            forward: vec![Duration::ZERO; steps],
+            backward: vec![Duration::ZERO; steps],
+            forwards: 0,
+            backwards: 0,
+        }
+    }
+
+    /// Notes that a pass begins.
+    pub(super) fn count(&mut self, pass: Pass) {
+        match pass {
+            Pass::Forward => self.forwards += 1,
+            Pass::Backward => self.backwards += 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, pass: Pass, step: usize, begin: Instant) {
+        let clocks = if pass == Pass::Forward { &mut self.forward } else { &mut self.backward };
+        clocks[step] += begin.elapsed();
+    }
+}
+
+/// One operation of a [`Profile`], in one pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// The operation: `conv2d`.
+    pub op: &'static str,
+    /// Its path in the graph: `stage0.cell.edge1.conv2d`.
+    pub path: String,
+    /// Values or gradients.
+    pub pass: Pass,
+    /// Mean seconds of one run.
+    pub seconds: f64,
+    /// Floating-point operations of one run, two for a multiply-add.
+    pub flops: f64,
+    /// Bytes read and written in one run, each value once.
+    pub bytes: f64,
+}
+
+/// Where the time of a program's runs went, operation by operation, in the order they ran.
+///
+/// Printed, it is a table by kind of operation, the costliest first; `{:#}` adds a line for every operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Every operation and pass.
+    pub operations: Vec<Measured>,
+}
+
+impl Profile {
+    pub(super) fn new<'a>(
+        clocks: &Clocks,
+        steps: impl Iterator<Item = &'a Step>,
+        order: &[usize],
+        batch: usize,
+    ) -> Self {
+        let steps: Vec<&Step> = steps.collect();
+        let mut operations = Vec::new();
+        let mean = |clock: Duration, runs: u32| clock.as_secs_f64() / f64::from(runs.max(1));
+        for (i, step) in steps.iter().enumerate() {
+            operations.push(step.measured(Pass::Forward, mean(clocks.forward[i], clocks.forwards), batch));
+        }
+        if clocks.backwards > 0 {
+            for &i in order {
+                operations.push(steps[i].measured(Pass::Backward, mean(clocks.backward[i], clocks.backwards), batch));
+            }
+        }
+        Profile { operations }
+    }
+
+    /// Mean seconds of one run of everything.
+    pub fn seconds(&self) -> f64 {
+        self.operations.iter().map(|m| m.seconds).sum()
+    }
+}
+
+impl Step {
+    fn measured(&self, pass: Pass, seconds: f64, batch: usize) -> Measured {
+        let floats = |shape: &Shape| shape.elements(batch) as f64;
+        let shapes: Vec<&Shape> = self.shapes.iter().collect();
+        let forward_flops = 2.0 * self.shape.copies(batch) as f64 * self.op.madds(&shapes, &self.shape) as f64;
+        let saved = self.saved.floats(batch) as f64;
+        let (flops, moved) = match (pass, &self.backward) {
+            (Pass::Backward, Some(back)) => {
+                let keeps = self.op.keeps();
+                let wanted = back.grads.iter().flatten().count().min(2) as f64;
+                let read: f64 =
+                    self.shapes.iter().enumerate().filter(|(i, _)| keeps.input(*i)).map(|(_, s)| floats(s)).sum();
+                let written: f64 =
+                    back.grads.iter().zip(&self.shapes).filter(|(g, _)| g.is_some()).map(|(_, s)| floats(s)).sum();
+                let output = if keeps.output() { floats(&self.shape) } else { 0.0 };
+                (forward_flops * wanted, read + written + output + floats(&self.shape) + saved)
+            }
+            _ => (forward_flops, self.shapes.iter().map(floats).sum::<f64>() + floats(&self.shape) + saved),
+        };
+        Measured { op: self.op.name(), path: self.path.clone(), pass, seconds, flops, bytes: 4.0 * moved }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.seconds().max(f64::MIN_POSITIVE);
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, count: usize, [seconds, flops, bytes]: [f64; 3]| {
+            let time = seconds.max(f64::MIN_POSITIVE);
+            writeln!(
+                f,
+                "{name:<44} {count:>4} {:>9.3} {:>6.1} {:>8.1} {:>8.1}",
+                1e3 * seconds,
+                100.0 * seconds / total,
+                flops / time / 1e9,
+                bytes / time / 1e9
+            )
+        };
+        let head = |f: &mut fmt::Formatter<'_>, name: &str| {
+            writeln!(f, "{name:<44} {:>4} {:>9} {:>6} {:>8} {:>8}", "n", "ms", "%", "GFLOP/s", "GB/s")
+        };
+        let mut kinds: BTreeMap<(&str, Pass), (usize, [f64; 3])> = BTreeMap::new();
+        for m in &self.operations {
+            let (count, sums) = kinds.entry((m.op, m.pass)).or_default();
+            *count += 1;
+            for (sum, x) in sums.iter_mut().zip([m.seconds, m.flops, m.bytes]) {
+                *sum += x;
+            }
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by(|a, b| b.1.1[0].total_cmp(&a.1.1[0]));
+        head(f, "operation")?;
+        for ((op, pass), (count, sums)) in kinds {
+            line(f, &format!("{op} {}", pass.name()), count, sums)?;
+        }
+        let sum = |x: fn(&Measured) -> f64| self.operations.iter().map(x).sum::<f64>();
+        line(f, "all", self.operations.len(), [sum(|m| m.seconds), sum(|m| m.flops), sum(|m| m.bytes)])?;
+        if f.alternate() {
+            writeln!(f)?;
+            head(f, "path")?;
+            for m in &self.operations {
+                line(f, &format!("{} {}", m.path, m.pass.name()), 1, [m.seconds, m.flops, m.bytes])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pass {
+    fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::Backward => "backward",
+        }
+    }
+}
