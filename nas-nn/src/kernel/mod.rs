@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
 #![allow(clippy::needless_range_loop, reason = "tiles of registers read best by index, several arrays at a time")]
 
+mod attention;
 mod batch_norm;
 mod conv;
 mod gemm;
@@ -23,6 +24,7 @@ mod sum;
 mod testing;
 mod vector;
 
+pub use attention::{attention_softmax, attention_softmax_again, attention_softmax_backward};
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use gemm::gemm;

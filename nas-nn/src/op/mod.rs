@@ -5,6 +5,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod add;
+mod attention;
 pub(crate) mod batch_norm;
 mod broadcast;
 mod concat;
@@ -32,6 +33,7 @@ use smallvec::SmallVec;
 
 use crate::graph::Shape;
 
+pub use attention::Attention;
 pub use conv2d::Conv2d;
 
 /// Whether a program trains or only evaluates.
