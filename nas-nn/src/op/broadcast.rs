@@ -27,6 +27,8 @@ pub(crate) struct Walk {
     strides: smallvec::SmallVec<[usize; 6]>,
     /// Whether `x` is walked one to one.
     pub(crate) same: bool,
+    /// Whether `x` as a whole is repeated: a bias under every row, a table under every example.
+    repeated: bool,
 }
 
 impl Walk {
@@ -42,7 +44,11 @@ impl Walk {
             strides.push(stride);
         }
         let same = x.is_batched() == y.is_batched() && x.dims() == y.dims();
-        Walk { sizes, strides, same }
+        // Sizes of 1 in front change nothing; after the first larger one all must be equal.
+        let own = &x.dims()[x.dims().iter().take_while(|&&n| n == 1).count()..];
+        // Short ones are not worth a loop of their own each.
+        let repeated = (!x.is_batched() || same) && y.dims().ends_with(own) && x.len() >= 8;
+        Walk { sizes, strides, same, repeated }
     }
 
     /// Calls `f` with the place in `y` and the place in `x`, for all elements of `y` in order.
@@ -77,6 +83,12 @@ pub(crate) fn zip(at: super::Forward<'_>, f: impl Fn(f32, f32) -> f32) {
     if a.1.same && b.1.same {
         return kernel::zip(a.0, b.0, y, f);
     }
+    if a.1.same && b.1.repeated {
+        for (y, a) in y.chunks_exact_mut(b.0.len()).zip(a.0.chunks_exact(b.0.len())) {
+            kernel::zip(a, b.0, y, &f);
+        }
+        return;
+    }
     a.1.each(|i, j| y[i] = a.0[j]);
     b.1.each(|i, j| y[i] = f(y[i], b.0[j]));
 }
@@ -87,6 +99,12 @@ pub(crate) fn unzip(at: &mut super::Backward<'_>, input: usize, g: &[f32], facto
     let walk = Walk::new(&at.shapes[input], at.shape, at.batch);
     if !walk.same {
         let dx = dx.sum();
+        if walk.repeated {
+            for g in g.chunks_exact(dx.len()) {
+                kernel::axpy(factor, g, dx);
+            }
+            return;
+        }
         return walk.each(|i, j| dx[j] += factor * g[i]);
     }
     match dx.parts() {
