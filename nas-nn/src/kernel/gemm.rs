@@ -1,10 +1,12 @@
-//! Matrix products, by the `gemm` crate, with bounds checked.
+//! Matrix products, by the `gemm` crate, with bounds checked; few rows by a transposed matrix have a kernel of their own.
+
+use super::row_dots::{self, RowDots};
 
 /// `c = beta * c + a · b` for `a` of m×k, `b` of k×n and `c` of m×n elements.
 ///
 /// `*_strides` are the distances in elements from one row to the next and from one column to the next: `[k, 1]` is a
 /// row-major `a`, `[1, m]` its transpose stored row-major. With `beta` 0, `c` is not read, so it may hold anything.
-/// The product follows the processor, not `NAS_SIMD`.
+/// Large products follow the processor, not `NAS_SIMD`.
 ///
 /// # Panics
 /// When a matrix reaches beyond its slice, or two elements of `c` are the same.
@@ -33,6 +35,20 @@ pub fn gemm(
         _ => (column > 0 && row > (n - 1) * column) || (row > 0 && column > (m - 1) * row),
     };
     assert!(distinct, "elements of c overlap: strides {c_strides:?}");
+    if a_strides[1] == 1 && b_strides[0] == 1 && column == 1 && row_dots::serves([m, n, k]) {
+        let dots = RowDots {
+            size: [m, n, k],
+            a: a.as_ptr(),
+            a_stride: a_strides[0],
+            b: b.as_ptr(),
+            b_stride: b_strides[1],
+            c: c.as_mut_ptr(),
+            c_stride: row,
+            beta,
+        };
+        // SAFETY: every row lies inside its slice (checked above), and `c` is exclusively borrowed.
+        return unsafe { dots.run() };
+    }
     // SAFETY: every address lies inside its slice (checked above), and the elements of `c` are distinct and exclusively borrowed.
     unsafe {
         gemm::gemm(
@@ -94,7 +110,17 @@ mod tests {
     fn every_orientation() {
         for flags in 0..8 {
             let transposed = [flags & 1 > 0, flags & 2 > 0, flags & 4 > 0];
-            for (m, n, k) in [(1, 1, 1), (3, 10, 7), (64, 10, 128), (17, 33, 50), (1, 9, 4), (5, 1, 8), (4, 4, 0)] {
+            for (m, n, k) in [
+                (1, 1, 1),
+                (3, 10, 7),
+                (64, 10, 128),
+                (17, 33, 50),
+                (1, 9, 4),
+                (5, 1, 8),
+                (4, 4, 0),
+                (3, 7, 100),
+                (9, 13, 133),
+            ] {
                 check(m, n, k, transposed, 0.0);
                 check(m, n, k, transposed, 1.0);
                 check(m, n, k, transposed, -0.5);

@@ -18,6 +18,7 @@ mod norm;
 mod optimizer;
 mod pool;
 mod reduce;
+mod row_dots;
 mod simd;
 mod sum;
 #[cfg(test)]
