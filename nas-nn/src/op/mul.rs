@@ -2,6 +2,7 @@
 
 use super::{Backward, Forward, Keeps, Op, broadcast};
 use crate::graph::{Shape, Var};
+use crate::kernel;
 
 #[derive(Debug)]
 struct Mul;
@@ -23,8 +24,8 @@ impl Op for Mul {
         Keeps::inputs(&[0, 1])
     }
 
-    fn scratch(&self, _: &[&Shape], output: &Shape, batch: usize) -> usize {
-        output.elements(batch)
+    fn scratch(&self, x: &[&Shape], output: &Shape, batch: usize) -> usize {
+        if x[0] == x[1] { 0 } else { output.elements(batch) }
     }
 
     fn forward(&self, at: Forward<'_>) {
@@ -34,7 +35,17 @@ impl Op for Mul {
     /// dy/da = b, dy/db = a.
     fn backward(&self, mut at: Backward<'_>) {
         let g = at.grad;
+        let alike = at.shapes[0] == at.shapes[1];
         for (i, other) in [(0, 1), (1, 0)] {
+            if alike {
+                let Some(dx) = at.grad_input(i) else { continue };
+                let x = at.input(other);
+                match dx.parts() {
+                    (dx, true) => kernel::zip_add(g, x, dx, |g, x| g * x),
+                    (dx, false) => kernel::zip(g, x, dx, |g, x| g * x),
+                }
+                continue;
+            }
             let scratch = std::mem::take(&mut at.scratch);
             let product = &mut scratch[..g.len()];
             broadcast::expand(at.input(other), &at.shapes[other], at.shape, at.batch, product);
@@ -62,16 +73,15 @@ impl Op for Scale {
     }
 
     fn forward(&self, at: Forward<'_>) {
-        for (y, x) in at.output.iter_mut().zip(at.inputs[0]) {
-            *y = self.0 * x;
-        }
+        kernel::map(at.inputs[0], at.output, |x| self.0 * x);
     }
 
     /// dy/dx = the constant.
     fn backward(&self, mut at: Backward<'_>) {
         let Some(dx) = at.grad_input(0) else { return };
-        for (dx, g) in dx.sum().iter_mut().zip(at.grad) {
-            *dx += self.0 * g;
+        match dx.parts() {
+            (dx, true) => kernel::axpy(self.0, at.grad, dx),
+            (dx, false) => kernel::map(at.grad, dx, |g| self.0 * g),
         }
     }
 }
