@@ -15,6 +15,10 @@ impl Op for Add {
         broadcast::shape(x[0], x[1])
     }
 
+    fn passes_gradient(&self, input: usize, x: &[&Shape], y: &Shape) -> bool {
+        x[input] == y
+    }
+
     fn forward(&self, at: Forward<'_>) {
         broadcast::zip(at, |a, b| a + b);
     }
@@ -37,6 +41,10 @@ impl Op for Sub {
 
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         broadcast::shape(x[0], x[1])
+    }
+
+    fn passes_gradient(&self, input: usize, x: &[&Shape], y: &Shape) -> bool {
+        input == 0 && x[0] == y
     }
 
     fn forward(&self, at: Forward<'_>) {
@@ -82,6 +90,9 @@ mod tests {
     fn broadcast_gradients() {
         gradcheck(&[&[2, 3], &[1, 3]], |v| v[0] - v[1]);
         gradcheck(&[&[3], &[4, 2, 3]], |v| v[0] + v[1]);
+        // Values that are repeated as a whole.
+        gradcheck(&[&[2, 9]], |v| v[0] + v[0].parameter("row", &[9], crate::Init::ONES));
+        gradcheck(&[&[2, 9]], |v| v[0] - v[0].parameter("table", &[1, 2, 9], crate::Init::ONES).reshape(&[2, 9]));
         gradcheck(&[&[2, 3]], |v| v[0] - v[0].parameter("b", &[2, 1], crate::Init::ONES));
     }
 

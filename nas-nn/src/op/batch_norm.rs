@@ -74,6 +74,10 @@ impl Op for BatchNorm {
         2 * x[0].dims()[0]
     }
 
+    fn passes_gradient(&self, input: usize, _: &[&Shape], _: &Shape) -> bool {
+        input == 3 && self.activation.is_none()
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let shape = channels(&at.shapes[0], at.batch);
         let [x, gamma, beta] = [0, 1, 2].map(|i| at.inputs[i]);

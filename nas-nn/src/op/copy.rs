@@ -15,6 +15,10 @@ impl Op for Copy {
         Ok(x[0].clone())
     }
 
+    fn passes_gradient(&self, _: usize, _: &[&Shape], _: &Shape) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         at.output.copy_from_slice(at.inputs[0]);
     }
@@ -22,8 +26,9 @@ impl Op for Copy {
     /// dy/dx = 1.
     fn backward(&self, mut at: Backward<'_>) {
         let Some(dx) = at.grad_input(0) else { return };
-        for (dx, g) in dx.sum().iter_mut().zip(at.grad) {
-            *dx += g;
+        match dx.parts() {
+            (dx, true) => crate::kernel::axpy(1.0, at.grad, dx),
+            (dx, false) => dx.copy_from_slice(at.grad),
         }
     }
 }

@@ -153,6 +153,12 @@ pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the gradient by input `i` is just the gradient by the output, as for the terms of a sum. The planner may then
+    /// let it stand where it is, and `backward` finds nobody who wants it.
+    fn passes_gradient(&self, _input: usize, _inputs: &[&Shape], _output: &Shape) -> bool {
+        false
+    }
+
     /// Writes all of the output.
     fn forward(&self, at: Forward<'_>);
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::arena::{Cuts, Part, Region};
 use super::feed::Input;
 use super::fuse::fuse;
+use super::pass_on::pass_on;
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, Shape, Var};
 use crate::op::{Mode, Op, Space};
@@ -267,7 +268,21 @@ impl Planner {
     }
 
     fn backward_moment(&self, node: usize) -> usize {
-        2 * self.nodes.len() - node
+        backward_moment(self.nodes.len(), node)
+    }
+
+    /// For every node that owns memory, the ops whose backward pass adds to its gradient, the first to run first.
+    fn contributors(&self) -> Vec<Vec<usize>> {
+        let mut contributors = vec![Vec::new(); self.nodes.len()];
+        for (i, node, op) in self.ops().rev().filter(|(i, ..)| self.active[*i]) {
+            for (k, x) in node.inputs.iter().enumerate() {
+                let root = self.root[x.index()];
+                if op.differentiates(k) && self.active[root] {
+                    contributors[root].push(i);
+                }
+            }
+        }
+        contributors
     }
 
     fn is_in_arena(&self, node: usize) -> bool {
@@ -286,6 +301,7 @@ impl Planner {
         let n = self.nodes.len();
         let end = 2 * n + 1;
         let none = Life::new(0, 0);
+        let passed = pass_on(&self.nodes, &self.root, &self.contributors());
         let mut values = vec![none; n];
         let mut grads = vec![none; n];
         let mut saved = vec![none; n];
@@ -300,7 +316,9 @@ impl Planner {
             if self.active[i] {
                 back_scratch[i] = Life::new(floats, back);
                 saved[i].reach(back);
-                grads[i] = Life::new(node.shape.elements(self.batch), back);
+                if passed[i] == i {
+                    grads[i] = Life::new(node.shape.elements(self.batch), back);
+                }
                 if op.keeps().output() {
                     values[i].reach(back);
                 }
@@ -318,11 +336,14 @@ impl Planner {
                     values[root].reach(back);
                 }
                 if self.active[i] && op.differentiates(k) && self.active[root] {
-                    grads[root].reach(back);
+                    grads[passed[root]].reach(back);
                 }
             }
-            if self.active[i] && op.keeps().output() {
-                values[self.root[i]].reach(back);
+            if self.active[i] {
+                grads[passed[i]].reach(back);
+                if op.keeps().output() {
+                    values[i].reach(back);
+                }
             }
         }
         for &output in self.outputs.iter().chain(&self.loss) {
@@ -337,11 +358,18 @@ impl Planner {
             [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
         let (starts, floats) = place(&lives);
         let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
-        self.build(&region, floats)
+        // A gradient stands where it was passed on from.
+        let region = |kind: usize, i: usize| region(kind, if kind == 1 { passed[i] } else { i });
+        self.build(&region, &passed, floats)
     }
 
     /// Turns regions into steps. Kinds of regions: 0 values, 1 gradients, 2 saved, 3 scratch, 4 scratch of backward.
-    fn build(self, region: &dyn Fn(usize, usize) -> Region, floats: usize) -> Result<Plan, GraphError> {
+    fn build(
+        self,
+        region: &dyn Fn(usize, usize) -> Region,
+        passed: &[usize],
+        floats: usize,
+    ) -> Result<Plan, GraphError> {
         let mut inputs = Vec::new();
         let mut feeds = vec![0; self.nodes.len()];
         for (i, node) in self.nodes.iter().enumerate() {
@@ -400,11 +428,17 @@ impl Planner {
             let keeps = op.keeps();
             let own = [region(0, i), region(1, i), region(2, i), region(4, i)];
             let output = keeps.output().then_some(own[0]);
-            let target = |k: usize| {
+            let mut target = |k: usize| {
                 let root = self.root[node.inputs[k].index()];
+                let here = passed[root] == passed[i] && passed[root] != root;
+                if here && op.differentiates(k) {
+                    // It was passed on: it is there already.
+                    arrived[root] = true;
+                    return None;
+                }
                 (op.differentiates(k) && self.active[root]).then_some(root)
             };
-            let targets: SmallVec<[Option<usize>; 4]> = (0..node.inputs.len()).map(target).collect();
+            let targets: SmallVec<[Option<usize>; 4]> = (0..node.inputs.len()).map(&mut target).collect();
             let param = |x: usize| match self.nodes[x].kind {
                 Kind::Parameter(p) => {
                     let range = self.layout.range(p);
@@ -448,6 +482,11 @@ impl Planner {
         let Planner { mode, batch, layout, .. } = self;
         Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, floats })
     }
+}
+
+/// When the backward pass of node `node` of `n` runs: after all forward passes, in reverse.
+pub(super) fn backward_moment(n: usize, node: usize) -> usize {
+    2 * n - node
 }
 
 /// The node whose memory the value of node `i` is.
