@@ -9,13 +9,16 @@
 #![allow(clippy::needless_range_loop, reason = "tiles of registers read best by index, several arrays at a time")]
 
 mod conv;
+mod cross_entropy;
 mod gemm;
+mod interaction;
 mod map;
 mod math;
 mod norm;
 mod optimizer;
 mod pool;
 mod reduce;
+mod rotary;
 mod simd;
 mod sum;
 #[cfg(test)]
@@ -23,12 +26,16 @@ mod testing;
 mod vector;
 
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
+pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
 pub use gemm::gemm;
-pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add};
+pub use interaction::{
+    dot_interaction_backward, dot_interaction_forward, factorization_machine_backward, factorization_machine_forward,
+};
+pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add, zip_sum};
 pub use math::{
-    erf, exp, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_sigmoid_derivative,
+    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_sigmoid_derivative,
     hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6,
-    relu6_derivative, sigmoid, silu, silu_derivative, tanh,
+    relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
 };
 pub use norm::{
     Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,
@@ -42,5 +49,6 @@ pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
     row_softmax_backward_add, row_sums, transpose,
 };
+pub use rotary::{Rotary, rotate};
 pub use simd::{Simd, simd, with_simd};
 pub use sum::{dot, sum, sum_squares};
