@@ -75,8 +75,8 @@ impl Op for Loss {
     /// The largest logit and the logarithm of the sum of a row; once, the sum of the weights of the targets. With these
     /// the probabilities follow from the logits and are not kept.
     fn saved(&self, x: &[&Shape], _: &Shape) -> Space {
-        let rows = x[1].len();
-        if x[0].is_batched() { Space { per_example: 2 * rows, once: 1 } } else { Space::once(2 * rows + 1) }
+        // Class numbers are fed, so every example has its own.
+        Space { per_example: 2 * x[1].len(), once: 1 }
     }
 
     fn keeps(&self) -> Keeps {
@@ -154,8 +154,9 @@ mod tests {
     use proptest::prelude::*;
     use rand_chacha::rand_core::SeedableRng as _;
 
+    use super::CrossEntropy;
     use crate::testing::{BATCH, gradcheck_fed};
-    use crate::{Feed, Graph, Params, Program, Rng};
+    use crate::{Feed, Graph, Init, Params, Plan, Program, Rng};
 
     #[test]
     fn gradients() {
@@ -163,6 +164,22 @@ mod tests {
         gradcheck_fed(&[&[5]], &[(5, &[], &[0.0, 3.0, 1.0])], |v| v[0].cross_entropy_smooth(v[1], 0.2));
         let labels = [0.0, 1.0, 2.0, 2.0, 1.0, 0.0];
         gradcheck_fed(&[&[2, 3]], &[(3, &[2], &labels)], |v| v[0].cross_entropy_smooth(v[1], 0.1));
+    }
+
+    #[test]
+    fn gradients_with_weights_and_masks() {
+        let settings = |smoothing: f32, weights: &[f32]| CrossEntropy { smoothing, weights: Some(weights.to_vec()) };
+        let labels: (usize, &[usize], &[f32]) = (3, &[2], &[0.0, 1.0, 2.0, 2.0, 1.0, 0.0]);
+        let mask: (usize, &[usize], &[f32]) = (2, &[2], &[1.0, 0.0, 1.0, 1.0, 0.0, 1.0]);
+        for smoothing in [0.0, 0.2] {
+            let weighted = settings(smoothing, &[0.5, 2.0, 1.0]);
+            gradcheck_fed(&[&[2, 3]], &[labels], |v| v[0].cross_entropy_with(v[1], weighted.clone()));
+            gradcheck_fed(&[&[2, 3]], &[labels, mask], |v| v[0].cross_entropy_masked(v[1], v[2], weighted.clone()));
+            let even = CrossEntropy { smoothing, weights: None };
+            gradcheck_fed(&[&[2, 3]], &[labels, mask], |v| {
+                v[0].cross_entropy_masked(v[1], v[2], even.clone()) + v[0].mean().scale(0.3)
+            });
+        }
     }
 
     proptest! {
@@ -215,6 +232,62 @@ mod tests {
         assert_abs_diff_eq!(f64::from(program.output(0)[0]), expected, epsilon = 1e-6);
     }
 
+    /// PyTorch's `cross_entropy(weight=[0.5, 2, 1.5], ignore_index=…, label_smoothing=0.1)` from its definition in f64.
+    #[test]
+    fn weights_and_masks_by_formula() {
+        let x = [0.3, -1.2, 2.0, 0.7, 0.1, -0.4, 1.5, -2.5, 0.0, 0.9, 0.8, -0.3];
+        let (labels, mask, weights) = ([2.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 1.0], [0.5_f32, 2.0, 1.5]);
+        let graph = Graph::new();
+        let (logits, label, counts) = (graph.input("x", &[3]), graph.class("y", 3), graph.input("m", &[]));
+        let settings = CrossEntropy { smoothing: 0.1, weights: Some(weights.to_vec()) };
+        let losses =
+            [logits.cross_entropy_masked(label, counts, settings.clone()), logits.cross_entropy_with(label, settings)];
+        let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::eval(&graph, &losses, 4).unwrap();
+        program.run(&Feed::new(4).with("x", &x).with("y", &labels).with("m", &mask), &params).unwrap();
+        for (i, mask) in [mask, [1.0; 4]].into_iter().enumerate() {
+            let (mut likelihood, mut smooth, mut counted) = (0.0, 0.0, 0.0);
+            for ((row, label), mask) in x.chunks(3).zip(labels).zip(mask) {
+                let log_sum = row.iter().map(|&x| f64::from(x).exp()).sum::<f64>().ln();
+                let losses: Vec<f64> =
+                    row.iter().zip(weights).map(|(&x, w)| f64::from(mask * w) * (log_sum - f64::from(x))).collect();
+                likelihood += losses[label as usize];
+                smooth += losses.iter().sum::<f64>();
+                counted += f64::from(mask * weights[label as usize]);
+            }
+            let expected = 0.9 * likelihood / counted + 0.1 / 3.0 * smooth / counted;
+            assert_abs_diff_eq!(f64::from(program.output(i)[0]), expected, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn targets_that_do_not_count_have_no_say() {
+        let graph = Graph::new();
+        let logits = graph.input("x", &[2]) + graph.parameter("shift", &[2], Init::ZEROS);
+        let loss = logits.cross_entropy_masked(graph.class("y", 2), graph.input("m", &[]), CrossEntropy::default());
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+        let mut gradients = |mask: [f32; 2], x: [f32; 4]| {
+            let feed = Feed::new(2).with("x", &x).with("y", &[1.0, 0.0]).with("m", &mask);
+            (program.gradients(&feed, &mut params).unwrap(), program.grads().to_vec())
+        };
+        let (loss, grads) = gradients([1.0, 0.0], [0.0, 0.0, f32::NAN, f32::INFINITY]);
+        assert_abs_diff_eq!(loss, 2_f32.ln(), epsilon = 1e-6);
+        assert_abs_diff_eq!(grads[..], [0.5, -0.5], epsilon = 1e-6);
+        assert_eq!(gradients([0.0, 0.0], [1.0; 4]), (0.0, vec![0.0; 2]));
+        assert!(gradients([1.0, 1.0], [0.0, 0.0, f32::NAN, 0.0]).0.is_nan());
+    }
+
+    #[test]
+    fn no_buffer_of_probabilities_is_kept() {
+        let graph = Graph::new();
+        let loss = graph.input("x", &[2]).linear(5000).cross_entropy(graph.class("y", 5000));
+        let plan = Plan::train(&graph, loss, &[], 16).unwrap();
+        let (logits, parameters) = (4 * 16 * 5000, 4 * graph.cost().parameters);
+        let rest = plan.bytes() - parameters - 2 * logits;
+        assert!(rest < 1000, "{rest} bytes beside the logits and their gradient");
+    }
+
     #[test]
     fn a_value_by_hand() {
         let graph = Graph::new();
@@ -255,6 +328,20 @@ mod tests {
         assert_eq!(says(&[], 3, &[], 0.0), single);
         let smoothing = "cross_entropy: the smoothing is 1; it must be 0 or more and below 1";
         assert_eq!(says(&[3], 3, &[], 1.0), smoothing);
+
+        let weighs = |weights: &[f32]| {
+            let graph = Graph::new();
+            let settings = CrossEntropy { smoothing: 0.0, weights: Some(weights.to_vec()) };
+            graph.input("x", &[3]).cross_entropy_with(graph.class("y", 3), settings);
+            graph.check().unwrap_err().to_string()
+        };
+        assert_eq!(weighs(&[1.0; 4]), "cross_entropy: 4 weights were given for 3 classes");
+        assert_eq!(weighs(&[1.0, -2.0, 1.0]), "cross_entropy: the weight of class 1 is -2; it must be 0 or more");
+        let graph = Graph::new();
+        let (label, mask) = (graph.classes("y", 3, &[5]), graph.input("m", &[4]));
+        graph.input("x", &[5, 3]).cross_entropy_masked(label, mask, CrossEntropy::default());
+        let masks = "cross_entropy: targets [N, 5] need one factor each, got [N, 4]";
+        assert_eq!(graph.check().unwrap_err().to_string(), masks);
 
         let graph = Graph::new();
         graph.input("x", &[3]).cross_entropy(graph.input("y", &[]));
