@@ -213,7 +213,10 @@ mod tests {
                     let found = cross_entropy_forward(columns, &x, targets, &mut stats);
                     assert_eq!(found, cross_entropy_forward(columns, &x, targets, &mut []));
                     for (found, expected) in found.iter().zip(sums) {
-                        assert!((found - expected).abs() <= 2e-6 * expected.abs().max(1.0), "{simd}: {found} {expected}");
+                        assert!(
+                            (found - expected).abs() <= 2e-6 * expected.abs().max(1.0),
+                            "{simd}: {found} {expected}"
+                        );
                     }
                     let expected: Vec<f32> = gradient.iter().map(|g| (0.5 * g) as f32).collect();
                     let mut dx = vec![f32::NAN; x.len()];
@@ -237,6 +240,9 @@ mod tests {
         cross_entropy_backward(2, 1.0, &x, targets, &stats, &mut dx, false);
         assert_eq!(dx, [0.0; 4]);
         let targets = Targets { mask: None, ..targets };
-        assert!(cross_entropy_forward(2, &x, targets, &mut stats)[0].is_nan(), "a diverged network must not look healthy");
+        assert!(
+            cross_entropy_forward(2, &x, targets, &mut stats)[0].is_nan(),
+            "a diverged network must not look healthy"
+        );
     }
 }

@@ -7,12 +7,7 @@ use super::simd::dispatch;
 ///
 /// # Panics
 /// When the lengths do not fit.
-pub fn factorization_machine_forward(
-    [fields, width]: [usize; 2],
-    x: &[f32],
-    scratch: &mut [f32],
-    y: &mut [f32],
-) {
+pub fn factorization_machine_forward([fields, width]: [usize; 2], x: &[f32], scratch: &mut [f32], y: &mut [f32]) {
     assert_eq!(x.len(), fields * width * y.len(), "the values are not {} examples of {fields} x {width}", y.len());
     let (sum, products) = scratch[..2 * width].split_at_mut(width);
     dispatch(
@@ -110,13 +105,7 @@ pub fn dot_interaction_forward([fields, width]: [usize; 2], x: &[f32], scratch: 
 ///
 /// # Panics
 /// When the lengths do not fit.
-pub fn dot_interaction_backward(
-    [fields, width]: [usize; 2],
-    x: &[f32],
-    dy: &[f32],
-    dx: &mut [f32],
-    accumulate: bool,
-) {
+pub fn dot_interaction_backward([fields, width]: [usize; 2], x: &[f32], dy: &[f32], dx: &mut [f32], accumulate: bool) {
     let pairs = check(fields, width, x.len(), dy.len());
     assert_eq!(x.len(), dx.len(), "the gradient's length is not the values'");
     dispatch(

@@ -31,11 +31,11 @@ pub use gemm::gemm;
 pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, factorization_machine_backward, factorization_machine_forward,
 };
-pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add, zip_sum};
+pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip_sum, zip3, zip3_add};
 pub use math::{
-    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_sigmoid_derivative,
-    hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6,
-    relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
+    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid,
+    hard_sigmoid_derivative, hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu,
+    relu_derivative, relu6, relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
 };
 pub use norm::{
     Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,

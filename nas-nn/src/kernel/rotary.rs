@@ -60,7 +60,8 @@ mod tests {
             let sizes = Rotary { positions, heads, half };
             let x = values(2 * positions * heads * 2 * half, 1);
             let angles: Vec<f64> = values(positions * half, 2).iter().map(|&a| 3.0 * f64::from(a)).collect();
-            let table: Vec<f32> = angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin())).map(|v| v as f32).collect();
+            let table: Vec<f32> =
+                angles.iter().map(|a| a.cos()).chain(angles.iter().map(|a| a.sin())).map(|v| v as f32).collect();
             let mut expected = vec![0.0; x.len()];
             for (v, (x, y)) in x.chunks(2 * half).zip(expected.chunks_mut(2 * half)).enumerate() {
                 for k in 0..half {
