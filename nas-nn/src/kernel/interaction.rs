@@ -2,6 +2,9 @@
 
 use super::simd::dispatch;
 
+/// Products that are added up side by side.
+const LANES: usize = 16;
+
 /// `y = Σ_{i>j} ⟨vᵢ, vⱼ⟩` for each example of `fields` vectors of `width`: half the square of the sum less the sum of the
 /// squares (Rendle, 2010, lemma 3.1), added up as ⟨vᵢ, v₀ + … + vᵢ₋₁⟩, which does not cancel. `scratch` has 2 `width`.
 ///
@@ -68,37 +71,47 @@ pub fn factorization_machine_backward(
 }
 
 /// `y = ⟨vᵢ, vⱼ⟩` for i > j, in the order (1, 0), (2, 0), (2, 1), …, for each example of `fields` vectors of `width`.
-/// `scratch` has `fields · width`.
+/// `scratch` is as long as
+/// [`dot_interaction_scratch`] says.
 ///
 /// # Panics
 /// When the lengths do not fit.
 pub fn dot_interaction_forward([fields, width]: [usize; 2], x: &[f32], scratch: &mut [f32], y: &mut [f32]) {
     let pairs = check(fields, width, x.len(), y.len());
-    let across = &mut scratch[..fields * width];
+    let row = fields.next_multiple_of(LANES);
+    let across = &mut scratch[..width * row];
+    across.fill(0.0);
     dispatch(
         #[inline(always)]
         || {
             for (x, y) in x.chunks_exact(fields * width).zip(y.chunks_exact_mut(pairs)) {
-                // Transposed, the products of a vector with all before it are one loop over neighbours.
+                // Transposed, the products of a vector with those before it stand side by side.
                 for (i, v) in x.chunks_exact(width).enumerate() {
-                    for (d, &v) in v.iter().enumerate() {
-                        across[d * fields + i] = v;
+                    for (across, &v) in across.chunks_exact_mut(row).zip(v) {
+                        across[i] = v;
                     }
                 }
                 let mut at = 0;
                 for (i, v) in x.chunks_exact(width).enumerate() {
-                    let y = &mut y[at..at + i];
-                    at += i;
-                    y.fill(0.0);
-                    for (others, &v) in across.chunks_exact(fields).zip(v) {
-                        for (y, &other) in y.iter_mut().zip(others) {
-                            *y += v * other;
+                    for (block, y) in y[at..at + i].chunks_mut(LANES).enumerate() {
+                        let mut products = [0.0; LANES];
+                        for (across, &v) in across.chunks_exact(row).zip(v) {
+                            for l in 0..LANES {
+                                products[l] += v * across[block * LANES + l];
+                            }
                         }
+                        y.copy_from_slice(&products[..y.len()]);
                     }
+                    at += i;
                 }
             }
         },
     );
+}
+
+/// Floats of working memory of [`dot_interaction_forward`].
+pub fn dot_interaction_scratch([fields, width]: [usize; 2]) -> usize {
+    fields.next_multiple_of(LANES) * width
 }
 
 /// `dvᵢ = Σ_{j≠i} dyᵢⱼ vⱼ` (`+=` with `accumulate`).
@@ -193,7 +206,7 @@ mod tests {
             let sums: Vec<f32> = expected.chunks(pairs).map(|products| products.iter().sum()).collect();
             let dsum = &dy[..EXAMPLES];
             on_every_simd(|_| {
-                let mut scratch = vec![f32::NAN; (fields * width).max(2 * width)];
+                let mut scratch = vec![f32::NAN; dot_interaction_scratch(sizes)];
                 let mut y = vec![f32::NAN; EXAMPLES * pairs];
                 dot_interaction_forward(sizes, &x, &mut scratch, &mut y);
                 assert_close(&y, &expected, 2e-6);

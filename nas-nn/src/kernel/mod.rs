@@ -29,7 +29,8 @@ pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_for
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
 pub use gemm::gemm;
 pub use interaction::{
-    dot_interaction_backward, dot_interaction_forward, factorization_machine_backward, factorization_machine_forward,
+    dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
+    factorization_machine_forward,
 };
 pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip_sum, zip3, zip3_add};
 pub use math::{

@@ -39,7 +39,7 @@ impl Op for DotInteraction {
 
     /// One example, transposed.
     fn scratch(&self, x: &[&Shape], _: &Shape, _: usize) -> usize {
-        sizes(x[0]).iter().product()
+        kernel::dot_interaction_scratch(sizes(x[0]))
     }
 
     fn forward(&self, at: Forward<'_>) {
