@@ -140,17 +140,13 @@ impl FromStr for Activation {
     }
 }
 
-/// The op of every activation that computes something.
-#[derive(Debug)]
-struct Function(Activation);
-
-impl Op for Function {
+impl Op for Activation {
     fn name(&self) -> &'static str {
-        self.0.name()
+        (*self).name()
     }
 
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
-        match self.0 {
+        match *self {
             LeakyRelu(slope) if !slope.is_finite() => Err(format!("the slope is {slope}; it must be finite")),
             Elu(alpha) if !(alpha.is_finite() && alpha >= 0.0) => {
                 Err(format!("alpha is {alpha}; it must be 0 or more and finite"))
@@ -161,7 +157,7 @@ impl Op for Function {
 
     /// The output where the derivative follows from it, so that the input need not be kept.
     fn keeps(&self) -> Keeps {
-        match self.0 {
+        match *self {
             Identity | Zero => Keeps::NOTHING,
             Relu | Relu6 | Elu(_) | Softplus | Sigmoid | HardSigmoid | Tanh => Keeps::OUTPUT,
             LeakyRelu(slope) if slope >= 0.0 => Keeps::OUTPUT,
@@ -171,7 +167,7 @@ impl Op for Function {
 
     fn forward(&self, at: Forward<'_>) {
         let (x, y) = (at.inputs[0], at.output);
-        match self.0 {
+        match *self {
             Identity => y.copy_from_slice(x),
             Zero => y.fill(0.0),
             Relu => kernel::map(x, y, kernel::relu),
@@ -200,7 +196,7 @@ impl Op for Function {
             keeps if keeps.output() => at.output(),
             _ => at.input(0),
         };
-        match self.0 {
+        match *self {
             Identity => chain(g, v, dx, add, |_| 1.0),
             Zero => chain(g, v, dx, add, |_| 0.0),
             Relu => chain(g, v, dx, add, kernel::relu_derivative),
@@ -234,7 +230,7 @@ impl<'g> Var<'g> {
         match activation {
             Identity => self,
             Zero => self.zeros_like(),
-            other => self.apply(Function(other), &[]),
+            other => self.apply(other, &[]),
         }
     }
 
@@ -338,7 +334,7 @@ mod tests {
             let graph = Graph::new();
             let x = graph.input("x", &[4]);
             // By its op, and as a network asks for it.
-            let outputs = [x.apply(Function(activation), &[]), x.activation(activation)];
+            let outputs = [x.apply(activation, &[]), x.activation(activation)];
             let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
             let mut program = Program::eval(&graph, &outputs, 1).unwrap();
             program.run(&Feed::new(1).with("x", &[-4.0, -1.0, 1.0, 7.0]), &params).unwrap();
@@ -353,10 +349,10 @@ mod tests {
         let more = [LeakyRelu(0.3), LeakyRelu(-0.5), Elu(0.4), Elu(0.0)];
         for activation in Activation::ALL.into_iter().chain(more) {
             if activation != Zero {
-                gradcheck(&[&[3, 5]], |v| v[0].apply(Function(activation), &[]));
+                gradcheck(&[&[3, 5]], |v| v[0].apply(activation, &[]));
             }
             // Also where the gradient is added to another one.
-            gradcheck(&[&[7]], |v| v[0].apply(Function(activation), &[]) + v[0].scale(0.3));
+            gradcheck(&[&[7]], |v| v[0].apply(activation, &[]) + v[0].scale(0.3));
         }
     }
 
