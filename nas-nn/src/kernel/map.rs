@@ -95,6 +95,33 @@ pub fn zip3_add(a: &[f32], b: &[f32], c: &[f32], y: &mut [f32], f: impl Fn(f32, 
     );
 }
 
+/// `Σ f(a, b)`, in one fixed order: 16 lanes of `f32` over blocks of 1,024 elements, lanes and blocks in `f64`.
+pub fn zip_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
+    const LANES: usize = 16;
+    const BLOCK: usize = 1024;
+    same_length(&[a.len()], b.len());
+    dispatch(
+        #[inline(always)]
+        || {
+            let mut total = 0.0;
+            for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+                let mut lanes = [0.0_f32; LANES];
+                let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+                for (a, b) in a.iter().zip(b) {
+                    for l in 0..LANES {
+                        lanes[l] += f(a[l], b[l]);
+                    }
+                }
+                for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+                    *lane += f(a, b);
+                }
+                total += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+            }
+            total
+        },
+    )
+}
+
 /// `y += alpha * x`.
 pub fn axpy(alpha: f32, x: &[f32], y: &mut [f32]) {
     map_add(x, y, |x| alpha * x);
@@ -136,6 +163,20 @@ mod tests {
                 run(&|y| zip3_add(&a, &b, &c, y, |a, b, c| a * b - c), &|i| start[i] + (a[i] * b[i] - c[i]));
                 run(&|y| axpy(0.3, &a, y), &|i| start[i] + 0.3 * a[i]);
                 run(&|y| scale(0.3, y), &|i| 0.3 * start[i]);
+            });
+        }
+    }
+
+    #[test]
+    fn sums_of_a_function() {
+        for n in [0, 1, 15, 16, 1024, 5000] {
+            let (a, b) = (values(n, 1), values(n, 2));
+            let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b) + 1.0).sum();
+            let first = zip_sum(&a, &b, |a, b| a * b + 1.0);
+            on_every_simd(|simd| {
+                let found = zip_sum(&a, &b, |a, b| a * b + 1.0);
+                assert!((found - exact).abs() <= 1e-6 * n as f64, "{simd}: {found} not {exact}");
+                assert_eq!(found.to_bits(), first.to_bits(), "{simd}: another order");
             });
         }
     }

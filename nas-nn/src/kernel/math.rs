@@ -18,22 +18,58 @@ pub fn exp(x: f32) -> f32 {
     let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let whole = shifted - ROUND;
     let r = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
-    // The minimax polynomial of Cephes' expf.
+    let y = exp_tail(r) + 1.0;
+    // 2ⁿ in two factors: n may lie outside the exponents of one.
+    let half = n >> 1;
+    y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// eʳ − 1 for |r| ≤ ln 2 / 2, by the minimax polynomial of Cephes' expf.
+#[inline(always)]
+fn exp_tail(r: f32) -> f32 {
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_2e-3;
     let p = p * r + 8.333_452e-3;
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
-    let y = p * r * r + r + 1.0;
-    // 2ⁿ in two factors: n may lie outside the exponents of one.
-    let half = n >> 1;
-    y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+    p * r * r + r
 }
 
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
+
+/// eˣ − 1, relative error below 3e-7, near zero too.
+#[inline(always)]
+pub fn exp_m1(x: f32) -> f32 {
+    let near = exp_tail(x);
+    let far = exp(x) - 1.0;
+    if x.abs() < 0.34 { near } else { far }
+}
+
+/// ln(1 + y) for y from 0 to 1, relative error below 3e-7.
+#[inline(always)]
+fn ln_1p_of_unit(y: f32) -> f32 {
+    // 2 artanh z with z = y / (2 + y) ≤ 1/3: the series to z¹⁵, whose rest is below 2e-9 of the sum.
+    let z = y / (2.0 + y);
+    let q = z * z;
+    let p = 1.0 / 15.0;
+    let p = p * q + 1.0 / 13.0;
+    let p = p * q + 1.0 / 11.0;
+    let p = p * q + 1.0 / 9.0;
+    let p = p * q + 1.0 / 7.0;
+    let p = p * q + 1.0 / 5.0;
+    let p = p * q + 1.0 / 3.0;
+    let twice = 2.0 * z;
+    twice * q * p + twice
+}
+
+/// ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|), relative error below 5e-7 where the result is a normal number.
+#[inline(always)]
+pub fn softplus(x: f32) -> f32 {
+    relu(x) + ln_1p_of_unit(exp(-x.abs()))
 }
 
 /// 1 / (1 + e⁻ˣ), absolute error below 1.5e-7.
@@ -119,6 +155,14 @@ pub fn leaky_relu(x: f32, slope: f32) -> f32 {
 #[inline(always)]
 pub fn leaky_relu_derivative(x: f32, slope: f32) -> f32 {
     if x > 0.0 { 1.0 } else { slope }
+}
+
+/// x where positive, `alpha` (eˣ − 1) elsewhere.
+#[inline(always)]
+pub fn elu(x: f32, alpha: f32) -> f32 {
+    // The exponential of what is not used must not overflow into the selection.
+    let below = alpha * exp_m1(if x > 0.0 { 0.0 } else { x });
+    if x > 0.0 { x } else { below }
 }
 
 /// x · sigmoid(x) (swish).
@@ -253,6 +297,20 @@ mod tests {
     fn sigmoids() {
         check(30.0, sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 1.5e-7, 4e-7);
         assert_eq!((sigmoid(-1e9), sigmoid(1e9)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn exponential_less_one() {
+        check(87.0, exp_m1, f64::exp_m1, f64::INFINITY, 3e-7);
+        assert_eq!((exp_m1(f32::NEG_INFINITY), exp_m1(0.0), exp_m1(f32::INFINITY)), (-1.0, 0.0, f32::INFINITY));
+    }
+
+    #[test]
+    fn softplus_and_elu() {
+        check(87.0, softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), f64::INFINITY, 5e-7);
+        assert_eq!((softplus(f32::NEG_INFINITY), softplus(f32::INFINITY)), (0.0, f32::INFINITY));
+        let exact = |x: f64| if x > 0.0 { x } else { 0.7 * x.exp_m1() };
+        check(87.0, |x| elu(x, 0.7), exact, f64::INFINITY, 4e-7);
     }
 
     #[test]

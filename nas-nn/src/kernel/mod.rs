@@ -11,13 +11,16 @@
 mod attention;
 mod batch_norm;
 mod conv;
+mod cross_entropy;
 mod gemm;
+mod interaction;
 mod map;
 mod math;
 mod norm;
 mod optimizer;
 mod pool;
 mod reduce;
+mod rotary;
 mod row_dots;
 mod simd;
 mod sum;
@@ -28,12 +31,17 @@ mod vector;
 pub use attention::{attention_softmax, attention_softmax_again, attention_softmax_backward};
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
+pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
 pub use gemm::gemm;
-pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip3, zip3_add};
+pub use interaction::{
+    dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
+    factorization_machine_forward,
+};
+pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip_sum, zip3, zip3_add};
 pub use math::{
-    erf, exp, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_sigmoid_derivative,
-    hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6,
-    relu6_derivative, sigmoid, silu, silu_derivative, tanh,
+    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid,
+    hard_sigmoid_derivative, hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu,
+    relu_derivative, relu6, relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
 };
 pub use norm::{Channels, add_to_channels, channel_affine, channel_sums};
 pub use optimizer::{Adam, Sgd, adam, sgd};
@@ -45,5 +53,6 @@ pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
     row_softmax_backward_add, row_sums, transpose,
 };
+pub use rotary::{Rotary, rotate};
 pub use simd::{Simd, simd, with_simd};
 pub use sum::{dot, sum, sum_squares};

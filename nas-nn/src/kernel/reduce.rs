@@ -13,7 +13,7 @@ pub fn max(x: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn maximum(x: &[f32]) -> f32 {
+pub(super) fn maximum(x: &[f32]) -> f32 {
     const LANES: usize = 16;
     let larger = |best: f32, x: f32| if x > best || x.is_nan() { x } else { best };
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -74,7 +74,7 @@ pub fn row_log_softmax(columns: usize, x: &[f32], y: &mut [f32]) {
 
 /// A masked row may be all −∞; subtracting that would make NaN of the −∞ beside it, so it is not subtracted.
 #[inline(always)]
-fn finite_shift(max: f32) -> f32 {
+pub(super) fn finite_shift(max: f32) -> f32 {
     if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 

@@ -50,14 +50,33 @@ impl<'g> Var<'g> {
     /// A trained vector of `width` numbers for each of these class numbers, which are below `count`:
     /// `embedding.weight` [count, width], drawn from N(0, 1).
     pub fn embedding(self, count: usize, width: usize) -> Var<'g> {
-        if self.classes().is_none_or(|classes| classes > count) || width == 0 {
-            let message =
-                format!("needs class numbers below {count} from an input of classes, and a width of one or more");
+        self.embedding_in(self.embedding_table(count, width, Init::Normal { std: 1.0 }))
+    }
+
+    /// The table `embedding.weight` [count, width] itself, which starts as `init` says: for [`Var::embedding_in`], and for
+    /// other uses of the same weights, as [`Var::linear_tied`].
+    pub fn embedding_table(self, count: usize, width: usize, init: Init) -> Var<'g> {
+        if count == 0 || width == 0 {
+            let message = format!("needs a table of one or more rows and numbers, got [{count}, {width}]");
             return self.mistake("embedding", message);
         }
-        self.scope("embedding", |x| {
-            x.apply(Embedding, &[x.parameter("weight", &[count, width], Init::Normal { std: 1.0 })])
-        })
+        self.scope("embedding", |x| x.parameter("weight", &[count, width], init))
+    }
+
+    /// The rows of a `table` [count, width] with these class numbers [..], which are below `count`: [.., width].
+    pub fn embedding_in(self, table: Var<'g>) -> Var<'g> {
+        if table.is_poisoned() {
+            return table.at(self);
+        }
+        let shape = table.shape();
+        let (&[count, _], false) = (shape.dims(), shape.is_batched()) else {
+            return self.mistake("embedding", format!("needs a fixed table [count, width], got {shape}"));
+        };
+        if self.classes().is_none_or(|classes| classes > count) {
+            let message = format!("needs class numbers below {count} from an input of classes");
+            return self.mistake("embedding", message);
+        }
+        self.apply(Embedding, &[table])
     }
 }
 
@@ -67,7 +86,7 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng as _;
 
     use crate::testing::{BATCH, gradcheck_fed};
-    use crate::{Feed, Graph, Params, Program, Rng};
+    use crate::{Feed, Graph, Init, Params, Program, Rng};
 
     #[test]
     fn gradient() {
@@ -101,5 +120,20 @@ mod tests {
         let graph = Graph::new();
         graph.input("x", &[2]).embedding(4, 2);
         assert!(graph.check().unwrap_err().to_string().contains("class numbers below 4"));
+    }
+
+    #[test]
+    fn tables_that_do_not_fit_are_mistakes() {
+        let says = |build: fn(&Graph)| {
+            let graph = Graph::new();
+            build(&graph);
+            graph.check().unwrap_err().to_string()
+        };
+        let empty = says(|g| _ = g.class("x", 3).embedding(3, 0));
+        assert_eq!(empty, "embedding: needs a table of one or more rows and numbers, got [3, 0]");
+        let few = says(|g| _ = g.class("x", 3).embedding_in(g.parameter("t", &[2, 4], Init::ZEROS)));
+        assert_eq!(few, "embedding: needs class numbers below 2 from an input of classes");
+        let vector = says(|g| _ = g.class("x", 3).embedding_in(g.parameter("t", &[4], Init::ZEROS)));
+        assert_eq!(vector, "embedding: needs a fixed table [count, width], got [4]");
     }
 }

@@ -7,23 +7,31 @@ pub(crate) mod activation;
 pub(crate) mod add;
 mod attention;
 pub(crate) mod batch_norm;
+mod binary_cross_entropy;
 mod broadcast;
 mod concat;
 mod conv2d;
 mod copy;
 mod cross_entropy;
+mod dot_interaction;
+mod drop_path;
 mod dropout;
 mod embedding;
 mod exp;
+mod factorization_machine;
 mod gather;
 mod global_avg_pool;
+mod huber;
+mod l1;
 mod linear;
+mod linear_tied;
 mod ln;
 mod lstm_cell;
 mod mse;
 mod mul;
 mod pool2d;
 mod reshape;
+mod rotary;
 mod slice;
 mod softmax;
 mod sum;
@@ -33,8 +41,10 @@ use smallvec::SmallVec;
 
 use crate::graph::Shape;
 
+pub use activation::{Activation, UnknownActivation};
 pub use attention::Attention;
 pub use conv2d::Conv2d;
+pub use cross_entropy::CrossEntropy;
 
 /// Whether a program trains or only evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
