@@ -19,6 +19,7 @@ mod math;
 mod norm;
 mod optimizer;
 mod pool;
+mod recurrent;
 mod reduce;
 mod rotary;
 mod row_dots;
@@ -49,6 +50,7 @@ pub use pool::{
     Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
     max_pool2d_backward, max_pool2d_forward,
 };
+pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
     row_softmax_backward_add, row_sums, transpose,

@@ -26,12 +26,14 @@ mod l1;
 mod linear;
 mod linear_tied;
 mod ln;
+mod lstm;
 mod lstm_cell;
 mod mse;
 mod mul;
 mod pool2d;
 mod reshape;
 mod rotary;
+mod sequence;
 mod slice;
 mod softmax;
 mod sum;
@@ -45,6 +47,7 @@ pub use activation::{Activation, UnknownActivation};
 pub use attention::Attention;
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
+pub use lstm::Lstm;
 
 /// Whether a program trains or only evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +205,7 @@ pub struct Forward<'a> {
     /// The shape of the output.
     pub shape: &'a Shape,
     /// The values of the inputs.
-    pub inputs: SmallVec<[&'a [f32]; 4]>,
+    pub inputs: SmallVec<[&'a [f32]; 8]>,
     /// To be written completely; holds anything before.
     pub output: &'a mut [f32],
     /// To be written in [`Mode::Train`], empty otherwise. `per_example` floats come first, for all examples.
@@ -229,9 +232,9 @@ pub struct Backward<'a> {
     pub saved: &'a [f32],
     /// Working memory that holds anything.
     pub scratch: &'a mut [f32],
-    pub(crate) inputs: SmallVec<[Option<&'a [f32]>; 4]>,
+    pub(crate) inputs: SmallVec<[Option<&'a [f32]>; 8]>,
     pub(crate) output: Option<&'a [f32]>,
-    pub(crate) grads: SmallVec<[Option<Grad<'a>>; 4]>,
+    pub(crate) grads: SmallVec<[Option<Grad<'a>>; 8]>,
 }
 
 impl<'a> Backward<'a> {

@@ -252,7 +252,7 @@ impl Program {
                     }
                 })
             });
-            let grads: SmallVec<[Option<Grad<'_>>; 4]> = grads.collect();
+            let grads: SmallVec<[Option<Grad<'_>>; 8]> = grads.collect();
             let parts = parts.share();
             let keeps = step.op.keeps();
             let values = values_of(step, |i| keeps.input(i), &back.inputs, &parts, inputs, &params.values, batch);
@@ -299,7 +299,7 @@ fn values_of<'a>(
     inputs: &[&'a [f32]],
     values: &'a [f32],
     batch: usize,
-) -> SmallVec<[Option<&'a [f32]>; 4]> {
+) -> SmallVec<[Option<&'a [f32]>; 8]> {
     let value = |(i, (place, shape)): (usize, (&'a Place, &crate::Shape))| {
         wanted(i).then(|| match place {
             Place::Feed(input) => inputs[*input],
