@@ -21,6 +21,7 @@ mod exp;
 mod factorization_machine;
 mod gather;
 mod global_avg_pool;
+mod gru;
 mod huber;
 mod l1;
 mod linear;
@@ -47,6 +48,7 @@ pub use activation::{Activation, UnknownActivation};
 pub use attention::Attention;
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
+pub use gru::Gru;
 pub use lstm::Lstm;
 
 /// Whether a program trains or only evaluates.
