@@ -23,6 +23,7 @@ mod recurrent;
 mod reduce;
 mod rotary;
 mod row_dots;
+mod row_norm;
 mod simd;
 mod sum;
 #[cfg(test)]
@@ -56,5 +57,6 @@ pub use reduce::{
     row_softmax_backward_add, row_sums, transpose,
 };
 pub use rotary::{Rotary, rotate};
+pub use row_norm::{RowNorm, row_norm_backward, row_norm_forward};
 pub use simd::{Simd, simd, with_simd};
 pub use sum::{dot, sum, sum_squares};
