@@ -3,7 +3,7 @@
 //! A network is built once as a [`Graph`], a plain value: shapes, their mistakes, parameters and multiply-adds are known
 //! before anything runs. A [`Program`] compiles it for one batch size: every buffer of the forward and backward pass has its
 //! place in one arena, planned by lifetime, and a step allocates nothing. Kernels are chosen for the processor at run time,
-//! so a plain build is fast. Results equal PyTorch's to 1e-4 on recorded runs (`tests/fixtures.rs`).
+//! so a plain build is fast. Results equal PyTorch's to 1e-4 on recorded runs (`benches/tests/fixtures.rs`).
 //!
 //! ```
 //! use nas_nn::{Feed, Graph, Params, Program, layer::conv_bn_relu, optim::Sgd};

@@ -43,9 +43,9 @@ impl<'g> Lstm<'g> {
     }
 }
 
-/// Inputs: x [steps, width], weights of the input [width, 4 units] and of the output before [units, 4 units], bias [4 units]; then h and c
-/// [units] to start with, and lengths, if any. Gates stand in the order i, f, g, o. Output: [steps, units], and with `carry`
-/// one row more, the last cells.
+/// Inputs: x [steps, width], weights of the input [width, 4 units] and of the output before [units, 4 units], a bias of each [4 units]; then h
+/// and c [units] to start with, and lengths, if any. Gates stand in the order i, f, g, o. Output: [steps, units], and with
+/// `carry` one row more, the last cells.
 #[derive(Debug, Clone, Copy)]
 struct LstmLayer {
     units: usize,
@@ -97,18 +97,20 @@ impl Op for LstmLayer {
     /// Gates of a few steps with what went into them, and a state.
     fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
         let (together, width) = (TOGETHER.min(x[0].dims()[0]), x[0].dims()[1]);
-        together * batch * (5 * self.units + width) + 2 * batch * self.units
+        together * batch * (5 * self.units + width) + (2 * batch + 4) * self.units
     }
 
-    /// c′ = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c′), with [i f g o] = x W + h R + b.
+    /// c′ = σ(f) c + σ(i) tanh(g), h = σ(o) tanh(c′), with [i f g o] = x W + b + h R + b′.
     fn forward(&self, at: Forward<'_>) {
         let (units, n) = (self.units, at.batch);
         let [steps, width] = [at.shapes[0].dims()[0], at.shapes[0].dims()[1]];
-        let [x, w, r, bias] = [0, 1, 2, 3].map(|i| at.inputs[i]);
+        let [x, w, r] = [0, 1, 2].map(|i| at.inputs[i]);
+        let (bias, scratch) = at.scratch.split_at_mut(4 * units);
+        kernel::zip(at.inputs[3], at.inputs[4], bias, |a, b| a + b);
         let initial = self.sequence.initial.map(|i| (at.inputs[i], at.inputs[i + 1]));
         let row = self.rows_of_output(steps) * units;
         let (mut gates, mut cells) = if at.saved.is_empty() {
-            at.scratch[..n * 5 * units].split_at_mut(n * 4 * units)
+            scratch[..n * 5 * units].split_at_mut(n * 4 * units)
         } else {
             at.saved.split_at_mut(steps * n * 4 * units)
         };
@@ -159,14 +161,16 @@ impl Op for LstmLayer {
         }
     }
 
-    /// Step by step backwards: dG from dh and dc, dx = dG Wᵀ, dh = dG Rᵀ; for a few steps together dW = xᵀ dG, dR = hᵀ dG, db = Σ dG.
+    /// Step by step backwards: dG from dh and dc, dx = dG Wᵀ, dh = dG Rᵀ; for a few steps together dW = xᵀ dG, dR = hᵀ dG,
+    /// db = db′ = Σ dG.
     fn backward(&self, mut at: Backward<'_>) {
         let (units, n) = (self.units, at.batch);
         let [steps, width] = [at.shapes[0].dims()[0], at.shapes[0].dims()[1]];
         let mut grads: smallvec::SmallVec<[Option<Grad<'_>>; 8]> =
             (0..at.grads.len()).map(|i| at.grad_input(i)).collect();
         let mut dx = grads[0].take().map(Grad::parts);
-        let [mut dw, mut dr, mut db] = [1, 2, 3].map(|i| grads[i].take().map(Grad::parts));
+        let [mut dw, mut dr] = [1, 2].map(|i| grads[i].take().map(Grad::parts));
+        let mut biases = [3, 4].map(|i| grads[i].take().map(Grad::parts));
         let [x, w, r] = [0, 1, 2].map(|i| at.input(i));
         let initial = self.sequence.initial.map(|i| (at.input(i), at.input(i + 1)));
         let (gates, cells) = self.split(at.saved, steps, n);
@@ -235,7 +239,7 @@ impl Op for LstmLayer {
                 let dgates = &dgates[..count * n * 4 * units];
                 weight_gradient(&xs[..count * n * width], dgates, [width, 4 * units], &mut dw);
                 weight_gradient(&hs[..count * n * units], dgates, [units, 4 * units], &mut dr);
-                if let Some((db, add)) = &mut db {
+                for (db, add) in biases.iter_mut().flatten() {
                     kernel::column_sums(dgates, db, *add);
                     *add = true;
                 }
@@ -256,8 +260,8 @@ impl Op for LstmLayer {
 impl<'g> Var<'g> {
     /// The outputs [steps, units] of an LSTM over this sequence [steps, width].
     ///
-    /// Its parameters are `lstm.input` [width, 4 units], `lstm.hidden` [units, 4 units] and `lstm.bias`, the gates in the
-    /// order i, f, g, o; all start uniform within 1/√units.
+    /// Its parameters are `lstm.input` [width, 4 units], `lstm.hidden` [units, 4 units] and the biases of both, `lstm.bias` and
+    /// `lstm.hidden_bias`, as elsewhere; the gates stand in the order i, f, g, o. All start uniform within 1/√units.
     pub fn lstm(self, lstm: Lstm<'g>) -> Var<'g> {
         self.lstm_layer(lstm, false)
     }
@@ -274,8 +278,9 @@ impl<'g> Var<'g> {
         let Lstm { units, initial, lengths } = lstm;
         self.scope("lstm", |x| {
             let (init, gates) = (Init::fan_in(units), 4 * units);
-            let weights = [("input", vec![x.last(), gates]), ("hidden", vec![units, gates]), ("bias", vec![gates])];
-            let mut inputs: Vec<Var<'g>> = weights.iter().map(|(name, dims)| x.parameter(name, dims, init)).collect();
+            let matrices = [("input", vec![x.last(), gates]), ("hidden", vec![units, gates])];
+            let weights = matrices.into_iter().chain([("bias", vec![gates]), ("hidden_bias", vec![gates])]);
+            let mut inputs: Vec<Var<'g>> = weights.map(|(name, dims)| x.parameter(name, &dims, init)).collect();
             let states = initial.map_or(vec![], |(h, c)| vec![h, c]);
             let sequence = Sequence::new(&mut inputs, &states, lengths);
             x.apply(LstmLayer { units, sequence, carry }, &inputs)
@@ -335,6 +340,7 @@ mod tests {
         }
         let unrolled = outputs[0].concat(&outputs[1..], 0);
         let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        params.get_mut("lstm.hidden_bias").unwrap().fill(0.0);
         for name in ["input", "hidden", "bias"] {
             let values = params.get(&format!("lstm.{name}")).unwrap().values.to_vec();
             params.get_mut(&format!("cell.lstm_cell.{name}")).unwrap().copy_from_slice(&values);

@@ -3,6 +3,7 @@
 //! A pass works on the planner's copy of the nodes; the graph, its parameters and its costs stay as they were built. A node that was
 //! fused into a later one is no longer reached and drops out. Rules are tried in the order of the nodes, so chains grow:
 //!
+//! * the same activation of the same value is computed once;
 //! * batch norm, then a sum with a value like it, then an activation: `activation(batch_norm(x) + residual)`; the sum and
 //!   the activation may each be missing.
 
@@ -10,7 +11,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::plan::root_of;
-use crate::graph::{Kind, Node};
+use crate::graph::{Kind, Node, NodeId};
 use crate::op::Op;
 use crate::op::activation::Activation;
 use crate::op::add::Add;
@@ -18,6 +19,7 @@ use crate::op::batch_norm::BatchNorm;
 
 /// Fuses what can be fused. `kept` are nodes whose own value somebody wants.
 pub(super) fn fuse(nodes: &mut [Node], kept: &[usize]) {
+    share(nodes);
     let mut uses = vec![0_usize; nodes.len()];
     for x in nodes.iter().flat_map(|node| &node.inputs) {
         uses[x.index()] += 1;
@@ -28,6 +30,28 @@ pub(super) fn fuse(nodes: &mut [Node], kept: &[usize]) {
     for i in 0..nodes.len() {
         if let Some(node) = activated(nodes, &uses, i).or_else(|| added(nodes, &uses, i)) {
             nodes[i] = node;
+        }
+    }
+}
+
+/// Lets everything that reads an activation read the first one like it of the same value: branches that each start with a ReLU.
+fn share(nodes: &mut [Node]) {
+    let mut first: Vec<(usize, Activation, usize)> = Vec::new();
+    let mut instead: Vec<Option<usize>> = vec![None; nodes.len()];
+    for i in 0..nodes.len() {
+        for k in 0..nodes[i].inputs.len() {
+            let new = instead[nodes[i].inputs[k].index()].map(NodeId::new);
+            // An operation has one gradient for one memory, so it never reads a value twice.
+            if let Some(new) = new.filter(|new| !nodes[i].inputs.contains(new)) {
+                nodes[i].inputs[k] = new;
+            }
+        }
+        if let Some(activation) = as_op::<Activation>(nodes, i) {
+            let input = nodes[i].inputs[0].index();
+            match first.iter().find(|(x, f, _)| *x == input && *f == activation) {
+                Some(&(.., twin)) => instead[i] = Some(twin),
+                None => first.push((input, activation, i)),
+            }
         }
     }
 }
@@ -70,7 +94,7 @@ fn added(nodes: &[Node], uses: &[usize], i: usize) -> Option<Node> {
 /// Node `i` as `norm` with what node `from` read, and a residual.
 fn replaced(nodes: &[Node], i: usize, from: usize, norm: BatchNorm, residual: Option<usize>) -> Node {
     let mut inputs = nodes[from].inputs.clone();
-    inputs.extend(residual.map(crate::graph::NodeId::new));
+    inputs.extend(residual.map(NodeId::new));
     let (shape, states) = (nodes[i].shape.clone(), nodes[from].states.clone());
     Node { kind: Kind::Op(Arc::new(norm)), inputs, shape, states, path: nodes[from].path.clone() }
 }
@@ -127,6 +151,18 @@ mod tests {
         let norm = graph.input("x", &[3, 4, 4]).batch_norm();
         let plan = Plan::train(&graph, norm.relu().sum(), &[norm], 2).unwrap();
         assert_eq!(plan.forward_steps().count(), 3, "an output keeps its own value");
+    }
+
+    #[test]
+    fn the_same_activation_is_computed_once() {
+        fn branches(x: Var<'_>) -> Var<'_> {
+            let y = x.conv2d(3, 3);
+            y.relu().conv2d(3, 3) + y.relu().conv2d(3, 1) + y.relu6().conv2d(3, 1)
+        }
+        let expected = ["conv2d", "relu", "conv2d", "conv2d", "add", "relu6", "conv2d", "add", "sum"];
+        assert_eq!(steps(branches), expected);
+        gradcheck(&[&[2, 3, 3]], |v| v[0].tanh() * v[0].tanh() + v[0].tanh());
+        gradcheck(&[&[2, 4, 4]], |v| v[0].sigmoid().conv2d(2, 3) + v[0].sigmoid());
     }
 
     #[test]

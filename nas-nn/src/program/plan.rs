@@ -117,6 +117,11 @@ impl Plan {
         4 * (self.floats + grads) as u64
     }
 
+    /// How many values the input called `name` takes for each example; nothing when nobody reads it.
+    pub fn input_len(&self, name: &str) -> Option<usize> {
+        self.inputs.iter().find(|input| input.name == name).map(|input| input.shape.len())
+    }
+
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
