@@ -1,13 +1,13 @@
 //! A gated recurrent unit (Cho et al., 2014) over a whole sequence, fused; the variant of cuDNN and PyTorch, in which the reset
 //! gate follows the recurrent product.
 
-use super::sequence::{Sequence, gather, repeat, weight_gradient};
+use super::sequence::{Sequence, gather, mistake_of_lengths, repeat, weight_gradient};
 use super::{Backward, Forward, Grad, Keeps, Op, Space};
 use crate::graph::{Shape, Var};
 use crate::init::Init;
 use crate::kernel::{self, gemm};
 
-/// The settings of a GRU layer; [`Var::gru`] applies it.
+/// The settings of a GRU layer; [`Var::gru`] and [`Var::gru_with_state`] apply it.
 ///
 /// ```
 /// use nas_nn::{Graph, op::Gru};
@@ -176,7 +176,12 @@ impl Op for GruLayer {
             }
             if t % together == 0 {
                 let count = together.min(steps - t);
-                gather([count, n, width], |i, example| Some(&x[(example * steps + t + i) * width..][..width]), xs);
+                // What lies beyond a length may be no number, and 0 · NaN is none.
+                let counted = |i: usize, example: usize| {
+                    let counts = self.sequence.counts_again(&at.inputs, example, t + i);
+                    counts.then(|| &x[(example * steps + t + i) * width..][..width])
+                };
+                gather([count, n, width], counted, xs);
                 gather([count, n, units], |i, example| before(t + i, example), hs);
                 let [dg, dq] = [&*dgates, &*dproducts].map(|all| &all[..count * n * gates]);
                 weight_gradient(&xs[..count * n * width], dg, [width, gates], &mut dw);
@@ -207,6 +212,9 @@ impl<'g> Var<'g> {
     pub fn gru(self, gru: Gru<'g>) -> Var<'g> {
         let Gru { units, initial, lengths } = gru;
         self.scope("gru", |x| {
+            if let Some(message) = mistake_of_lengths(x, lengths) {
+                return x.mistake("gru", message);
+            }
             let (init, gates) = (Init::fan_in(units), 3 * units);
             let matrices = [("input", vec![x.last(), gates]), ("hidden", vec![units, gates])];
             let weights = matrices.into_iter().chain([("bias", vec![gates]), ("hidden_bias", vec![gates])]);
@@ -215,6 +223,14 @@ impl<'g> Var<'g> {
             let sequence = Sequence::new(&mut inputs, &states, lengths);
             x.apply(GruLayer { units, sequence }, &inputs)
         })
+    }
+
+    /// The same with the last output [units]: what the next stretch of a long sequence starts with.
+    pub fn gru_with_state(self, gru: Gru<'g>) -> (Var<'g>, Var<'g>) {
+        let steps = self.dim(0);
+        let all = self.gru(gru);
+        // The output of a sequence that has ended stays, so the last row is the last output of every length.
+        (all, all.slice(0, steps.saturating_sub(1), steps).reshape(&[gru.units]))
     }
 }
 
@@ -232,6 +248,10 @@ mod tests {
         gradcheck(&[&[3, 2]], |v| v[0].gru(Gru::new(3)));
         gradcheck(&[&[11, 1]], |v| v[0].gru(Gru::new(2)));
         gradcheck(&[&[2, 2], &[3]], |v| v[0].gru(Gru::new(3).initial(v[1])).sum_axis(0) + v[1]);
+        gradcheck(&[&[3, 2], &[3]], |v| {
+            let (y, h) = v[0].gru_with_state(Gru::new(3).initial(v[1]));
+            y.sum_axis(0) + h.scale(0.5)
+        });
         gradcheck_fed(&[&[4, 2], &[3]], &[(5, &[], &[4.0, 2.0, 0.0])], |v| {
             v[0].gru(Gru::new(3).initial(v[1]).lengths(v[2])).sum_axis(0) + v[0].sum_axis(0).linear(3)
         });
@@ -280,6 +300,48 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// One stretch after the other, each starting with the state of the one before, is the whole; short ones end early.
+    #[test]
+    fn a_state_is_carried_from_stretch_to_stretch() {
+        let (units, steps) = (3, 6);
+        let x: Vec<f32> = (0..2 * steps).map(|i| (i as f32).sin()).collect();
+        let run = |x: &[f32], h: &[f32], length: usize| {
+            let graph = Graph::new();
+            let steps = x.len() / 2;
+            let (h0, lengths) = (graph.input("h", &[units]), graph.class("lengths", steps + 1));
+            let (y, h1) = graph.input("x", &[steps, 2]).gru_with_state(Gru::new(units).initial(h0).lengths(lengths));
+            let params = Params::init(&graph, &mut Rng::seed_from_u64(1));
+            let mut program = Program::eval(&graph, &[y, h1], 1).unwrap();
+            let feed = Feed::new(1).with("x", x).with("h", h);
+            program.run(&feed.with("lengths", &[length as f32]), &params).unwrap();
+            (program.output(0).to_vec(), program.output(1).to_vec())
+        };
+        let zeros = vec![0.0; units];
+        let (whole, last) = run(&x, &zeros, steps);
+        let (_, half) = run(&x[..steps], &zeros, steps / 2);
+        let (second, end) = run(&x[steps..], &half, steps / 2);
+        assert_abs_diff_eq!(second[..], whole[steps / 2 * units..], epsilon = 1e-6);
+        assert_abs_diff_eq!(end[..], last[..], epsilon = 1e-6);
+        assert_eq!(run(&x, &zeros, steps / 2).1, half);
+        assert_eq!(run(&x, &half, 0).1, half);
+    }
+
+    #[test]
+    fn beyond_a_length_may_stand_anything() {
+        let graph = Graph::new();
+        let lengths = graph.class("lengths", 5);
+        let loss = graph.input("x", &[4, 2]).gru(Gru::new(3).lengths(lengths)).sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(2));
+        let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+        let mut gradients = |beyond: f32| {
+            let mut x: Vec<f32> = (0..16).map(|i| (i as f32).sin()).collect();
+            x[6..8].fill(beyond);
+            program.gradients(&Feed::new(2).with("x", &x).with("lengths", &[3.0, 4.0]), &mut params).unwrap();
+            program.grads().to_vec()
+        };
+        assert_eq!(gradients(f32::NAN), gradients(0.0));
     }
 
     #[test]

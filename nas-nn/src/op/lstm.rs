@@ -1,6 +1,6 @@
 //! A long short-term memory (Hochreiter & Schmidhuber, 1997) over a whole sequence, fused.
 
-use super::sequence::{Sequence, gather, repeat, weight_gradient};
+use super::sequence::{Sequence, gather, mistake_of_lengths, repeat, weight_gradient};
 use super::{Backward, Forward, Grad, Keeps, Op, Space};
 use crate::graph::{Shape, Var};
 use crate::init::Init;
@@ -230,7 +230,12 @@ impl Op for LstmLayer {
             }
             if t % together == 0 {
                 let count = together.min(steps - t);
-                gather([count, n, width], |i, example| Some(&x[(example * steps + t + i) * width..][..width]), xs);
+                // What lies beyond a length may be no number, and 0 · NaN is none.
+                let counted = |i: usize, example: usize| {
+                    let counts = self.sequence.counts_again(&at.inputs, example, t + i);
+                    counts.then(|| &x[(example * steps + t + i) * width..][..width])
+                };
+                gather([count, n, width], counted, xs);
                 let before = |i: usize, example: usize| match (t + i).checked_sub(1) {
                     Some(t) => Some(&h[example * row + t * units..][..units]),
                     None => initial.map(|(h, _)| &h[example * units..][..units]),
@@ -277,6 +282,9 @@ impl<'g> Var<'g> {
     fn lstm_layer(self, lstm: Lstm<'g>, carry: bool) -> Var<'g> {
         let Lstm { units, initial, lengths } = lstm;
         self.scope("lstm", |x| {
+            if let Some(message) = mistake_of_lengths(x, lengths) {
+                return x.mistake("lstm", message);
+            }
             let (init, gates) = (Init::fan_in(units), 4 * units);
             let matrices = [("input", vec![x.last(), gates]), ("hidden", vec![units, gates])];
             let weights = matrices.into_iter().chain([("bias", vec![gates]), ("hidden_bias", vec![gates])]);
@@ -387,6 +395,42 @@ mod tests {
     }
 
     #[test]
+    fn beyond_a_length_may_stand_anything() {
+        let graph = Graph::new();
+        let lengths = graph.class("lengths", 5);
+        let loss = graph.input("x", &[4, 2]).lstm(Lstm::new(3).lengths(lengths)).sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(2));
+        let mut program = Program::train(&graph, loss, &[], 2).unwrap();
+        let mut gradients = |beyond: f32| {
+            let mut x: Vec<f32> = (0..16).map(|i| (i as f32).sin()).collect();
+            x[6..8].fill(beyond);
+            program.gradients(&Feed::new(2).with("x", &x).with("lengths", &[3.0, 4.0]), &mut params).unwrap();
+            program.grads().to_vec()
+        };
+        assert_eq!(gradients(f32::NAN), gradients(0.0));
+    }
+
+    /// A smaller batch than compiled for has the gradients of a program of its own, for full and broken groups of steps.
+    #[test]
+    fn smaller_batches() {
+        for steps in [1, 8, 11] {
+            let graph = Graph::new();
+            let lengths = graph.class("lengths", steps + 1);
+            let y = graph.input("x", &[steps, 2]).lstm(Lstm::new(3).lengths(lengths));
+            let loss = (y * y).sum();
+            let mut params = Params::init(&graph, &mut Rng::seed_from_u64(2));
+            let mut gradients = |compiled: usize, fed: usize| {
+                let x: Vec<f32> = (0..fed * steps * 2).map(|i| (i as f32 * 0.7).sin()).collect();
+                let lengths: Vec<f32> = (0..fed).map(|i| (5 * i % (steps + 1)) as f32).collect();
+                let mut program = Program::train(&graph, loss, &[], compiled).unwrap();
+                program.gradients(&Feed::new(fed).with("x", &x).with("lengths", &lengths), &mut params).unwrap();
+                program.grads().to_vec()
+            };
+            assert_eq!(gradients(7, 3), gradients(3, 3), "{steps} steps");
+        }
+    }
+
+    #[test]
     fn mistakes_name_the_numbers() {
         let says = |build: fn(&Graph)| {
             let graph = Graph::new();
@@ -402,7 +446,12 @@ mod tests {
             _ = g.input("x", &[2, 4]).lstm(Lstm::new(3).initial(h, h));
         });
         assert_eq!(text, "lstm: needs a state of 3 units of every example, got [N, 2]");
-        let text = says(|g| _ = g.input("x", &[2, 4]).lstm(Lstm::new(3).lengths(g.input("l", &[2]))));
+        let text = says(|g| _ = g.input("x", &[2, 4]).lstm(Lstm::new(3).lengths(g.classes("l", 3, &[2]))));
         assert_eq!(text, "lstm: needs one length an example, got [N, 2]");
+        let needs = "lstm: needs lengths of 0 to 2 from an input of 3 classes, got";
+        let text = says(|g| _ = g.input("x", &[2, 4]).lstm(Lstm::new(3).lengths(g.class("l", 4))));
+        assert_eq!(text, format!("{needs} 4 classes"));
+        let text = says(|g| _ = g.input("x", &[2, 4]).lstm(Lstm::new(3).lengths(g.input("l", &[]))));
+        assert_eq!(text, format!("{needs} [N] of other numbers"));
     }
 }

@@ -70,6 +70,17 @@ impl Sequence {
     }
 }
 
+/// What is wrong with `lengths` of the sequence `x`, which only the graph can tell: they must be numbers of steps.
+pub(super) fn mistake_of_lengths(x: Var<'_>, lengths: Option<Var<'_>>) -> Option<String> {
+    let (limit, lengths) = (x.dim(0), lengths?);
+    let found = match lengths.classes() {
+        Some(classes) if classes <= limit + 1 => return None,
+        Some(classes) => format!("{classes} classes"),
+        None => format!("{} of other numbers", lengths.shape()),
+    };
+    Some(format!("needs lengths of 0 to {limit} from an input of {} classes, got {found}", limit + 1))
+}
+
 /// Gathers a row for each of `count` steps and `n` examples, zeros where there is none.
 pub(super) fn gather<'a>(
     [count, n, width]: [usize; 3],
