@@ -14,6 +14,7 @@ mod map;
 mod math;
 mod norm;
 mod optimizer;
+mod permute;
 mod pool;
 mod reduce;
 mod simd;
@@ -34,6 +35,7 @@ pub use norm::{
     Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,
 };
 pub use optimizer::{Adam, Sgd, adam, sgd};
+pub use permute::permute;
 pub use pool::{
     Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
     max_pool2d_backward, max_pool2d_forward,

@@ -21,6 +21,7 @@ mod ln;
 mod lstm_cell;
 mod mse;
 mod mul;
+mod permute;
 mod pool2d;
 mod reshape;
 mod slice;
