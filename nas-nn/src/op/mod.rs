@@ -6,8 +6,10 @@
 mod activation;
 mod add;
 mod batch_norm;
+mod batched_matmul;
 mod broadcast;
 mod concat;
+mod conv1d;
 mod conv2d;
 mod copy;
 mod cross_entropy;
@@ -26,6 +28,7 @@ mod pool2d;
 mod reshape;
 mod slice;
 mod softmax;
+mod split;
 mod sum;
 mod zeros;
 
@@ -33,6 +36,7 @@ use smallvec::SmallVec;
 
 use crate::graph::Shape;
 
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 
 /// Whether a program trains or only evaluates.
