@@ -37,8 +37,8 @@ pub use norm::{
 pub use optimizer::{Adam, Sgd, adam, sgd};
 pub use permute::permute;
 pub use pool::{
-    Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
-    max_pool2d_backward, max_pool2d_forward,
+    AdaptivePool2d, Pool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, avg_pool2d_backward,
+    avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward, max_pool2d_backward, max_pool2d_forward,
 };
 pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,

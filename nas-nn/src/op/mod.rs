@@ -4,6 +4,7 @@
 //! how they add up is decided once, by the [program](crate::Program).
 
 mod activation;
+mod adaptive_avg_pool2d;
 mod add;
 mod batch_norm;
 mod batched_matmul;
@@ -24,6 +25,7 @@ mod lstm_cell;
 mod mse;
 mod mul;
 mod permute;
+mod pool1d;
 mod pool2d;
 mod reshape;
 mod slice;

@@ -3,11 +3,13 @@
 //! With stride 1 a small plane is copied with its border and pooled as one long row (`flat`); otherwise each tap of the window
 //! walks along the rows (`rows`).
 
+mod adaptive;
 mod flat;
 mod rows;
 
 use std::ops::Range;
 
+pub use adaptive::{AdaptivePool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward};
 use flat::Flat;
 
 use super::simd::dispatch;
