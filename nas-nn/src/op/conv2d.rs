@@ -146,9 +146,10 @@ pub(super) fn scratch(x: &Shape, batch: usize, geometry: impl Fn(usize) -> kerne
 
 /// y = w ⋆ x, and the bias if it is an input.
 pub(super) fn forward(geometry: &kernel::Conv2d, at: Forward<'_>) {
-    kernel::conv2d_forward(geometry, at.inputs[0], at.inputs[1], at.output, at.scratch);
-    if let Some(bias) = at.inputs.get(2) {
-        kernel::add_to_channels(&filters(geometry), bias, at.output);
+    let Forward { inputs, output, scratch, .. } = at;
+    kernel::conv2d_forward(geometry, inputs[0], inputs[1], output, scratch);
+    if let Some(bias) = inputs.get(2) {
+        kernel::add_to_channels(&filters(geometry), bias, output);
     }
 }
 

@@ -76,13 +76,14 @@ pub(super) fn scratch(maximum: bool, y: &Shape, batch: usize) -> usize {
 
 /// The maximum or the average of each window.
 pub(super) fn forward(maximum: bool, geometry: &kernel::Pool2d, at: Forward<'_>) {
+    let Forward { inputs, output, saved, scratch, .. } = at;
     if !maximum {
-        kernel::avg_pool2d_forward(geometry, at.inputs[0], at.output);
+        kernel::avg_pool2d_forward(geometry, inputs[0], output);
         return;
     }
-    let n = at.output.len();
-    let places = if at.saved.is_empty() { &mut at.scratch[..n] } else { &mut at.saved[..n] };
-    kernel::max_pool2d_forward(geometry, at.inputs[0], at.output, places);
+    let places = if saved.is_empty() { scratch } else { saved };
+    let places = &mut places[..output.len()];
+    kernel::max_pool2d_forward(geometry, inputs[0], output, places);
 }
 
 /// Each window's gradient goes to its maximum, or evenly to its elements.
