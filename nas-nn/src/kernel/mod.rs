@@ -18,6 +18,7 @@ mod map;
 mod math;
 mod norm;
 mod optimizer;
+mod permute;
 mod pool;
 mod recurrent;
 mod reduce;
@@ -47,9 +48,10 @@ pub use math::{
 };
 pub use norm::{Channels, add_to_channels, channel_affine, channel_sums};
 pub use optimizer::{Adam, Sgd, adam, sgd};
+pub use permute::permute;
 pub use pool::{
-    Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
-    max_pool2d_backward, max_pool2d_forward,
+    AdaptivePool2d, Pool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, avg_pool2d_backward,
+    avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward, max_pool2d_backward, max_pool2d_forward,
 };
 pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{

@@ -93,11 +93,6 @@ impl Conv2d {
             groups: self.groups,
         }
     }
-
-    fn channels(&self, x: &Shape, y: &Shape, batch: usize) -> kernel::Channels {
-        let inner = y.dims()[1] * y.dims()[2];
-        kernel::Channels { batch: x.copies(batch), channels: self.filters, inner }
-    }
 }
 
 impl Op for Conv2d {
@@ -130,37 +125,55 @@ impl Op for Conv2d {
     }
 
     fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
-        // A smaller batch may be cut differently and need more.
-        let batches = if x[0].is_batched() { 1..=batch } else { 1..=1 };
-        batches.map(|batch| kernel::conv2d_scratch(&self.geometry(x[0], batch))).max().unwrap_or(0)
+        scratch(x[0], batch, |batch| self.geometry(x[0], batch))
     }
 
     fn forward(&self, at: Forward<'_>) {
-        let geometry = self.geometry(&at.shapes[0], at.batch);
-        kernel::conv2d_forward(&geometry, at.inputs[0], at.inputs[1], at.output, at.scratch);
-        if self.bias {
-            kernel::add_to_channels(&self.channels(&at.shapes[0], at.shape, at.batch), at.inputs[2], at.output);
-        }
+        forward(&self.geometry(&at.shapes[0], at.batch), at);
     }
 
-    /// dy/dx = wᵀ ⋆ dy, dy/dw = x ⋆ dy, dy/db = Σ dy.
-    fn backward(&self, mut at: Backward<'_>) {
-        let geometry = self.geometry(&at.shapes[0], at.batch);
-        if let Some(dw) = at.grad_input(1) {
-            let (dw, add) = dw.parts();
-            kernel::conv2d_backward_weight(&geometry, at.input(0), at.grad, dw, add, at.scratch);
-        }
-        if let Some(dx) = at.grad_input(0) {
-            let (dx, add) = dx.parts();
-            kernel::conv2d_backward_input(&geometry, at.input(1), at.grad, dx, add, at.scratch);
-        }
-        if self.bias
-            && let Some(db) = at.grad_input(2)
-        {
-            let (db, add) = db.parts();
-            kernel::channel_sums(&self.channels(&at.shapes[0], at.shape, at.batch), at.grad, db, add);
-        }
+    fn backward(&self, at: Backward<'_>) {
+        backward(&self.geometry(&at.shapes[0], at.batch), at);
     }
+}
+
+/// Working memory of a convolution whose geometry depends on the batch.
+pub(super) fn scratch(x: &Shape, batch: usize, geometry: impl Fn(usize) -> kernel::Conv2d) -> usize {
+    // A smaller batch may be cut differently and need more.
+    let batches = if x.is_batched() { 1..=batch } else { 1..=1 };
+    batches.map(|batch| kernel::conv2d_scratch(&geometry(batch))).max().unwrap_or(0)
+}
+
+/// y = w ⋆ x, and the bias if it is an input.
+pub(super) fn forward(geometry: &kernel::Conv2d, at: Forward<'_>) {
+    let Forward { inputs, output, scratch, .. } = at;
+    kernel::conv2d_forward(geometry, inputs[0], inputs[1], output, scratch);
+    if let Some(bias) = inputs.get(2) {
+        kernel::add_to_channels(&filters(geometry), bias, output);
+    }
+}
+
+/// dy/dx = wᵀ ⋆ dy, dy/dw = x ⋆ dy, dy/db = Σ dy.
+pub(super) fn backward(geometry: &kernel::Conv2d, mut at: Backward<'_>) {
+    if let Some(dw) = at.grad_input(1) {
+        let (dw, add) = dw.parts();
+        kernel::conv2d_backward_weight(geometry, at.input(0), at.grad, dw, add, at.scratch);
+    }
+    if let Some(dx) = at.grad_input(0) {
+        let (dx, add) = dx.parts();
+        kernel::conv2d_backward_input(geometry, at.input(1), at.grad, dx, add, at.scratch);
+    }
+    if at.shapes.len() > 2
+        && let Some(db) = at.grad_input(2)
+    {
+        let (db, add) = db.parts();
+        kernel::channel_sums(&filters(geometry), at.grad, db, add);
+    }
+}
+
+/// The output's planes.
+fn filters(geometry: &kernel::Conv2d) -> kernel::Channels {
+    kernel::Channels { batch: geometry.batch, channels: geometry.filters, inner: geometry.output().iter().product() }
 }
 
 impl<'g> Var<'g> {

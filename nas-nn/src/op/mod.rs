@@ -4,12 +4,15 @@
 //! how they add up is decided once, by the [program](crate::Program).
 
 pub(crate) mod activation;
+mod adaptive_avg_pool2d;
 pub(crate) mod add;
 mod attention;
 pub(crate) mod batch_norm;
+mod batched_matmul;
 mod binary_cross_entropy;
 mod broadcast;
 mod concat;
+mod conv1d;
 mod conv2d;
 mod copy;
 mod cross_entropy;
@@ -33,12 +36,15 @@ mod lstm;
 mod lstm_cell;
 mod mse;
 mod mul;
+mod permute;
+mod pool1d;
 mod pool2d;
 mod reshape;
 mod rotary;
 mod sequence;
 mod slice;
 mod softmax;
+mod split;
 mod sum;
 mod zeros;
 
@@ -48,6 +54,7 @@ use crate::graph::Shape;
 
 pub use activation::{Activation, UnknownActivation};
 pub use attention::Attention;
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use cross_entropy::CrossEntropy;
 pub use gru::Gru;

@@ -47,44 +47,65 @@ impl Op for Pool2d {
         }
     }
 
-    /// For a maximum, which place of the window it was.
     fn saved(&self, _: &[&Shape], y: &Shape) -> Space {
-        if self.maximum { Space::per_example(y.len()) } else { Space::NONE }
+        saved(self.maximum, y)
     }
 
-    /// In evaluation nothing is saved, but the kernel still notes the places.
     fn scratch(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
-        if self.maximum { y.elements(batch) } else { 0 }
+        scratch(self.maximum, y, batch)
     }
 
     fn forward(&self, at: Forward<'_>) {
-        let geometry = self.geometry(&at.shapes[0], at.batch);
-        if !self.maximum {
-            kernel::avg_pool2d_forward(&geometry, at.inputs[0], at.output);
-            return;
-        }
-        let n = at.output.len();
-        let places = if at.saved.is_empty() { &mut at.scratch[..n] } else { &mut at.saved[..n] };
-        kernel::max_pool2d_forward(&geometry, at.inputs[0], at.output, places);
+        forward(self.maximum, &self.geometry(&at.shapes[0], at.batch), at);
     }
 
-    /// Each window's gradient goes to its maximum, or evenly to its pixels.
-    fn backward(&self, mut at: Backward<'_>) {
-        let Some(dx) = at.grad_input(0) else { return };
-        let (dx, add) = dx.parts();
-        let geometry = self.geometry(&at.shapes[0], at.batch);
-        if self.maximum {
-            kernel::max_pool2d_backward(&geometry, &at.saved[..at.grad.len()], at.grad, dx, add);
-        } else {
-            kernel::avg_pool2d_backward(&geometry, at.grad, dx, add);
-        }
+    fn backward(&self, at: Backward<'_>) {
+        backward(self.maximum, &self.geometry(&at.shapes[0], at.batch), at);
+    }
+}
+
+/// For a maximum, which place of the window it was.
+pub(super) fn saved(maximum: bool, y: &Shape) -> Space {
+    if maximum { Space::per_example(y.len()) } else { Space::NONE }
+}
+
+/// In evaluation nothing is saved, but the kernel still notes the places.
+pub(super) fn scratch(maximum: bool, y: &Shape, batch: usize) -> usize {
+    if maximum { y.elements(batch) } else { 0 }
+}
+
+/// The maximum or the average of each window.
+pub(super) fn forward(maximum: bool, geometry: &kernel::Pool2d, at: Forward<'_>) {
+    let Forward { inputs, output, saved, scratch, .. } = at;
+    if !maximum {
+        kernel::avg_pool2d_forward(geometry, inputs[0], output);
+        return;
+    }
+    let places = if saved.is_empty() { scratch } else { saved };
+    let places = &mut places[..output.len()];
+    kernel::max_pool2d_forward(geometry, inputs[0], output, places);
+}
+
+/// Each window's gradient goes to its maximum, or evenly to its elements.
+pub(super) fn backward(maximum: bool, geometry: &kernel::Pool2d, mut at: Backward<'_>) {
+    let Some(dx) = at.grad_input(0) else { return };
+    let (dx, add) = dx.parts();
+    if maximum {
+        kernel::max_pool2d_backward(geometry, &at.saved[..at.grad.len()], at.grad, dx, add);
+    } else {
+        kernel::avg_pool2d_backward(geometry, at.grad, dx, add);
     }
 }
 
 impl<'g> Var<'g> {
     /// The largest number of each `kernel`×`kernel` window; windows do not overlap.
     pub fn max_pool2d(self, kernel: usize) -> Var<'g> {
-        self.apply(Pool2d { maximum: true, kernel, stride: kernel, padding: 0 }, &[])
+        self.max_pool2d_with(kernel, kernel, 0)
+    }
+
+    /// The largest number of each `kernel`×`kernel` window, every `stride` pixels; `padding` pixels around are never it.
+    pub fn max_pool2d_with(self, kernel: usize, stride: usize, padding: usize) -> Var<'g> {
+        self.apply(Pool2d { maximum: true, kernel, stride, padding }, &[])
     }
 
     /// The average of each `kernel`×`kernel` window, every `stride` pixels; `padding` pixels around are not counted.
@@ -108,6 +129,8 @@ mod tests {
         gradcheck(&[&[2, 5, 4]], |v| v[0].avg_pool2d(3, 1, 1));
         gradcheck(&[&[2, 7, 5]], |v| v[0].avg_pool2d(3, 2, 1));
         gradcheck(&[&[2, 4, 4]], |v| v[0].avg_pool2d(1, 2, 0));
+        gradcheck(&[&[2, 7, 5]], |v| v[0].max_pool2d_with(3, 2, 1));
+        gradcheck(&[&[1, 4, 6]], |v| v[0].max_pool2d_with(3, 1, 1) + v[0]);
     }
 
     #[test]
@@ -131,11 +154,13 @@ mod tests {
     #[test]
     fn padding_is_not_counted() {
         let graph = Graph::new();
-        let y = graph.input("x", &[1, 2, 2]).avg_pool2d(3, 1, 1);
+        let x = graph.input("x", &[1, 2, 2]);
+        let outputs = [x.avg_pool2d(3, 1, 1), x.max_pool2d_with(2, 1, 1)];
         let params = Params::init(&graph, &mut Rng::seed_from_u64(0));
-        let mut program = Program::eval(&graph, &[y], 1).unwrap();
-        program.run(&Feed::new(1).with("x", &[1.0, 2.0, 3.0, 6.0]), &params).unwrap();
-        assert_eq!(program.output(0), [3.0; 4]);
+        let mut program = Program::eval(&graph, &outputs, 1).unwrap();
+        program.run(&Feed::new(1).with("x", &[-1.0, -2.0, -3.0, -6.0]), &params).unwrap();
+        assert_eq!(program.output(0), [-3.0; 4]);
+        assert_eq!(program.output(1), [-1.0, -1.0, -2.0, -1.0, -1.0, -2.0, -3.0, -3.0, -6.0]);
     }
 
     #[test]

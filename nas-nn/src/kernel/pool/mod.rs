@@ -3,12 +3,14 @@
 //! With stride 1 a small plane is copied with its border and pooled as one long row (`flat`); windows of 2×2 that halve an
 //! image have loops of their own (`halve`); otherwise each tap of the window walks along the rows (`rows`).
 
+mod adaptive;
 mod flat;
 mod halve;
 mod rows;
 
 use std::ops::Range;
 
+pub use adaptive::{AdaptivePool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward};
 use flat::Flat;
 
 use super::simd::dispatch;
