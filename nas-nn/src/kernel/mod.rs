@@ -33,7 +33,7 @@ pub use math::{
 pub use norm::{
     Accumulate, Channels, add_to_channels, batch_norm_backward, batch_norm_forward, channel_affine, channel_sums,
 };
-pub use optimizer::{Adam, Sgd, adam, sgd};
+pub use optimizer::{Adam, Lamb, RmsProp, Sgd, adam, approach, lamb, max_magnitude, rms_prop, sgd};
 pub use pool::{
     Pool2d, avg_pool2d_backward, avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward,
     max_pool2d_backward, max_pool2d_forward,
