@@ -1,6 +1,7 @@
 //! Optimizer updates over flat parameter slices, one pass each.
 
 use super::simd::dispatch;
+use super::sum::sum_squares;
 
 /// Hyper-parameters of one SGD update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,64 +181,63 @@ pub struct Lamb {
 /// One tensor: m and v as in [`adam`], r = m̂ / (√v̂ + ε) + λp, p ← p − η (‖p‖ / ‖r‖) r (You et al., 2020, algorithm 2); the
 /// ratio, which is 1 when a norm is zero.
 ///
-/// The norms run over 16 lanes of `f32` in blocks of 1,024 elements, lanes and blocks in `f64`: the same on every
-/// instruction set. The second pass computes r again rather than keeping it.
+/// The sums of the norms have one order, the same on every instruction set. The second pass computes r again rather than
+/// keeping it.
 ///
 /// # Panics
 /// When the lengths differ or `step` is 0.
 pub fn lamb(step: Lamb, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) -> f32 {
-    const LANES: usize = 16;
     const BLOCK: usize = 1024;
     assert!(p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "parameters and moments differ in length");
     assert!(step.step > 0, "the first update of LAMB is number 1");
     let Lamb { lr, beta1, beta2, epsilon, weight_decay, .. } = step;
     let inv_bias = (1.0 / bias(beta1, step.step)) as f32;
     let inv_root = (1.0 / bias(beta2, step.step).sqrt()) as f32;
-    let direction = |p: f32, m: f32, v: f32| m * inv_bias / (v.sqrt() * inv_root + epsilon) + weight_decay * p;
-    let moments = |p: f32, g: f32, m: &mut f32, v: &mut f32| {
-        *m = beta1 * *m + (1.0 - beta1) * g;
-        *v = beta2 * *v + (1.0 - beta2) * (g * g);
-        let r = direction(p, *m, *v);
-        (p * p, r * r)
-    };
-    let (p_norm, r_norm) = dispatch(
-        #[inline(always)]
-        || {
-            let mut totals = (0.0, 0.0);
-            let blocks = p.chunks(BLOCK).zip(g.chunks(BLOCK)).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK));
-            for (((p, g), m), v) in blocks {
-                let (mut p_sums, mut r_sums) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-                let ((p, p_rest), (g, g_rest)) = (p.as_chunks::<LANES>(), g.as_chunks::<LANES>());
-                let ((m, m_rest), (v, v_rest)) = (m.as_chunks_mut::<LANES>(), v.as_chunks_mut::<LANES>());
-                for (((p, g), m), v) in p.iter().zip(g).zip(m).zip(v) {
-                    for l in 0..LANES {
-                        let (pp, rr) = moments(p[l], g[l], &mut m[l], &mut v[l]);
-                        p_sums[l] += pp;
-                        r_sums[l] += rr;
-                    }
+    let direction = Direction { inv_bias, inv_root, epsilon, weight_decay };
+    let (mut r, mut r_squares) = ([0.0; BLOCK], 0.0);
+    let blocks = p.chunks(BLOCK).zip(g.chunks(BLOCK)).zip(m.chunks_mut(BLOCK)).zip(v.chunks_mut(BLOCK));
+    for (((p, g), m), v) in blocks {
+        let r = &mut r[..p.len()];
+        dispatch(
+            #[inline(always)]
+            || {
+                for ((((r, &p), &g), m), v) in r.iter_mut().zip(p).zip(g).zip(m).zip(v) {
+                    *m = beta1 * *m + (1.0 - beta1) * g;
+                    *v = beta2 * *v + (1.0 - beta2) * (g * g);
+                    *r = direction.of(p, *m, *v);
                 }
-                for l in 0..p_rest.len() {
-                    let (pp, rr) = moments(p_rest[l], g_rest[l], &mut m_rest[l], &mut v_rest[l]);
-                    p_sums[l] += pp;
-                    r_sums[l] += rr;
-                }
-                totals.0 += p_sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-                totals.1 += r_sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
-            }
-            (totals.0.sqrt(), totals.1.sqrt())
-        },
-    );
+            },
+        );
+        r_squares += sum_squares(r);
+    }
+    let (p_norm, r_norm) = (sum_squares(p).sqrt(), r_squares.sqrt());
     let ratio = if p_norm == 0.0 || r_norm == 0.0 { 1.0 } else { (p_norm / r_norm) as f32 };
     let rate = lr * ratio;
     dispatch(
         #[inline(always)]
         || {
             for ((p, &m), &v) in p.iter_mut().zip(&*m).zip(&*v) {
-                *p -= rate * direction(*p, m, v);
+                *p -= rate * direction.of(*p, m, v);
             }
         },
     );
     ratio
+}
+
+/// r of LAMB. Not a closure: used twice it need not be inlined, and what is not inlined is not vectorised.
+#[derive(Clone, Copy)]
+struct Direction {
+    inv_bias: f32,
+    inv_root: f32,
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl Direction {
+    #[inline(always)]
+    fn of(self, p: f32, m: f32, v: f32) -> f32 {
+        m * self.inv_bias / (v.sqrt() * self.inv_root + self.epsilon) + self.weight_decay * p
+    }
 }
 
 /// `y += share · (x − y)`: the way from `y` to `x` by `share`. A mean moves so, of weights or of gradients.
