@@ -47,7 +47,7 @@ pub use math::{
     relu_derivative, relu6, relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
 };
 pub use norm::{Channels, add_to_channels, channel_affine, channel_sums};
-pub use optimizer::{Adam, Sgd, adam, sgd};
+pub use optimizer::{Adam, Lamb, RmsProp, Sgd, adam, approach, lamb, max_magnitude, rms_prop, sgd};
 pub use permute::permute;
 pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, avg_pool2d_backward,

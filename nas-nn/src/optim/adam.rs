@@ -1,9 +1,15 @@
 //! Adam and AdamW.
 
-use super::Optimizer;
+use super::span::by_decay;
+use super::{Optimizer, Span, ready};
 use crate::kernel;
 
 /// Adam (Kingma & Ba, 2015, algorithm 1), or AdamW with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2).
+///
+/// g ← ∇ + λ p; m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and
+/// v̂ = v / (1 − β₂ᵗ). AdamW leaves g alone and takes η λ p from p (the schedule multiplies both terms, as in PyTorch).
+///
+/// Remembers two numbers a parameter.
 #[derive(Debug, Clone)]
 pub struct Adam {
     /// η.
@@ -18,6 +24,8 @@ pub struct Adam {
     pub weight_decay: f32,
     /// Whether the decay acts on the parameters themselves (AdamW) or through the gradient.
     pub decoupled: bool,
+    /// Whether tensors of less than two axes (biases, gains of norms) do not decay; default no.
+    pub decay_only_matrices: bool,
     step: u64,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -33,6 +41,7 @@ impl Adam {
             epsilon: 1e-8,
             weight_decay: 0.0,
             decoupled: false,
+            decay_only_matrices: false,
             step: 0,
             mean: Vec::new(),
             square: Vec::new(),
@@ -43,16 +52,26 @@ impl Adam {
     pub fn adamw(learning_rate: f32, weight_decay: f32) -> Self {
         Adam { weight_decay, decoupled: true, ..Self::new(learning_rate) }
     }
+
+    /// The same with weight decay for tensors of two axes and more only.
+    #[must_use]
+    pub fn decay_only_matrices(self) -> Self {
+        Adam { decay_only_matrices: true, ..self }
+    }
 }
 
 impl Optimizer for Adam {
-    fn step(&mut self, values: &mut [f32], grads: &[f32]) {
-        self.mean.resize(values.len(), 0.0);
-        self.square.resize(values.len(), 0.0);
+    fn update(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span]) {
+        assert_eq!(values.len(), grads.len(), "parameters and gradients differ in length");
+        ready(&mut self.mean, values.len());
+        ready(&mut self.square, values.len());
         self.step += 1;
         let Adam { learning_rate: lr, beta1, beta2, epsilon, weight_decay, decoupled, step, .. } = *self;
-        let settings = kernel::Adam { lr, beta1, beta2, epsilon, weight_decay, decoupled, step };
-        kernel::adam(settings, values, grads, &mut self.mean, &mut self.square);
+        by_decay(tensors, values.len(), weight_decay, self.decay_only_matrices, |at, weight_decay| {
+            let settings = kernel::Adam { lr, beta1, beta2, epsilon, weight_decay, decoupled, step };
+            let (mean, square) = (&mut self.mean[at.clone()], &mut self.square[at.clone()]);
+            kernel::adam(settings, &mut values[at.clone()], &grads[at], mean, square);
+        });
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {
@@ -64,6 +83,7 @@ impl Optimizer for Adam {
 mod tests {
     use approx::assert_abs_diff_eq;
 
+    use super::super::testing::check;
     use super::*;
 
     #[test]
@@ -106,5 +126,33 @@ mod tests {
         Adam::adamw(0.1, 0.5).step(&mut decoupled, &[0.0]);
         assert_abs_diff_eq!(coupled[0], 0.9, epsilon = 1e-6);
         assert_abs_diff_eq!(decoupled[0], 0.95, epsilon = 1e-6);
+    }
+
+    /// The algorithms of the two papers.
+    #[track_caller]
+    fn check_rule(adam: Adam) {
+        let (decoupled, only_matrices) = (adam.decoupled, adam.decay_only_matrices);
+        let (lambda, epsilon) = (f64::from(adam.weight_decay), f64::from(adam.epsilon));
+        check(adam, |t, rate, matrix, p, g, [m, v]| {
+            let lambda = if matrix || !only_matrices { lambda } else { 0.0 };
+            let g = if decoupled { g } else { g + lambda * p };
+            *m = 0.9 * *m + 0.1 * g;
+            *v = 0.999 * *v + 0.001 * g * g;
+            let (m, v) = (*m / (1.0 - 0.9f64.powi(t)), *v / (1.0 - 0.999f64.powi(t)));
+            let p = if decoupled { p - rate * lambda * p } else { p };
+            p - rate * m / (v.sqrt() + epsilon)
+        });
+    }
+
+    #[test]
+    fn five_steps() {
+        // An ε that shows: inside the root or before the correction it would be another number.
+        let adam = Adam { epsilon: 1e-3, ..Adam::new(1.0) };
+        check_rule(adam.clone());
+        for decoupled in [false, true] {
+            let adam = Adam { weight_decay: 0.3, decoupled, ..adam.clone() };
+            check_rule(adam.clone());
+            check_rule(adam.decay_only_matrices());
+        }
     }
 }

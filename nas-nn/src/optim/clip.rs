@@ -13,6 +13,21 @@ pub fn clip_norm(grads: &mut [f32], limit: f32) -> f32 {
     norm
 }
 
+/// Brings every gradient into [−`limit`, `limit`]; the largest magnitude before.
+///
+/// Gradients that are not finite are left as they are, all of them: the magnitude says so, NaN when one is NaN.
+///
+/// # Panics
+/// When `limit` is negative or NaN.
+pub fn clip_value(grads: &mut [f32], limit: f32) -> f32 {
+    assert!(limit >= 0.0, "gradients are clipped to a magnitude of 0 or more, not {limit}");
+    let largest = kernel::max_magnitude(grads);
+    if largest.is_finite() && largest > limit {
+        kernel::map_in_place(grads, |g| g.max(-limit).min(limit));
+    }
+    largest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +40,31 @@ mod tests {
         assert_eq!(clip_norm(&mut grads, 1.0), 5.0);
         assert!((grads[0] - 0.6).abs() < 1e-6 && (grads[1] - 0.8).abs() < 1e-6);
         assert!(clip_norm(&mut [f32::NAN], 1.0).is_nan());
+    }
+
+    #[test]
+    fn large_ones_are_cut() {
+        let mut grads = [3.0, -4.0, 0.5, -0.25];
+        assert_eq!(clip_value(&mut grads, 4.0), 4.0);
+        assert_eq!(grads, [3.0, -4.0, 0.5, -0.25]);
+        assert_eq!(clip_value(&mut grads, 0.5), 4.0);
+        assert_eq!(grads, [0.5, -0.5, 0.5, -0.25]);
+        assert_eq!(clip_value(&mut [], 1.0), 0.0);
+    }
+
+    #[test]
+    fn what_is_not_finite_stays() {
+        let mut grads = [3.0, f32::NEG_INFINITY];
+        assert_eq!(clip_value(&mut grads, 1.0), f32::INFINITY);
+        assert_eq!(grads, [3.0, f32::NEG_INFINITY]);
+        let mut grads = [f32::NAN, 3.0, f32::INFINITY];
+        assert!(clip_value(&mut grads, 1.0).is_nan());
+        assert!(grads[0].is_nan() && grads[1..] == [3.0, f32::INFINITY]);
+    }
+
+    #[test]
+    #[should_panic(expected = "0 or more, not -1")]
+    fn a_negative_limit_is_refused() {
+        clip_value(&mut [1.0], -1.0);
     }
 }

@@ -1,21 +1,60 @@
-//! Optimizers, schedules and clipping.
+//! Optimizers, schedules, clipping and the moving mean of weights.
 
 mod adam;
+mod algorithm;
 mod clip;
+mod ema;
+mod lamb;
+mod rms_prop;
 mod schedule;
 mod sgd;
+mod span;
+#[cfg(test)]
+mod testing;
 
 pub use adam::Adam;
-pub use clip::clip_norm;
+pub use algorithm::{Algorithm, Settings, UnknownAlgorithm};
+pub use clip::{clip_norm, clip_value};
+pub use ema::Ema;
+pub use lamb::Lamb;
+pub use rms_prop::RmsProp;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
+pub use span::Span;
 
 /// Changes parameters by their gradients.
+///
+/// What an optimizer remembers (velocities, moments) is laid out as the parameters; it is made at the first update, and
+/// no later one allocates. A clone goes on as the original would.
 pub trait Optimizer: Send {
     /// One update of `values` by `grads`. Both are laid out as [`Params::values`](crate::Params::values), the same at
-    /// every call.
-    fn step(&mut self, values: &mut [f32], grads: &[f32]);
+    /// every call; `tensors` ([`Span::of`]) says which tensor stands where.
+    ///
+    /// # Panics
+    /// When `values` and `grads` differ in length, between each other or from the last update, or `tensors` do not
+    /// follow each other from the first value to the last.
+    fn update(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span]);
+
+    /// One update of `values` by `grads` as one vector: the rules that look at tensors see no matrix and one norm.
+    ///
+    /// # Panics
+    /// When the lengths differ, between each other or from the last update.
+    fn step(&mut self, values: &mut [f32], grads: &[f32]) {
+        let whole = Span { range: 0..values.len(), rank: 1 };
+        self.update(values, grads, &[whole]);
+    }
 
     /// The learning rate of the updates that follow.
     fn set_learning_rate(&mut self, learning_rate: f32);
+}
+
+/// Makes `state` of `len` zeros at the first update.
+///
+/// # Panics
+/// When a later one has another length.
+fn ready(state: &mut Vec<f32>, len: usize) {
+    if state.is_empty() {
+        state.resize(len, 0.0);
+    }
+    assert_eq!(state.len(), len, "the optimizer remembers another number of parameters");
 }

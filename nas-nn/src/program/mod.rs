@@ -16,7 +16,7 @@ use crate::Rng;
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
 use crate::op::{Backward, Forward, Grad, Mode, Update};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Span};
 use crate::params::Params;
 
 pub use feed::Feed;
@@ -61,6 +61,12 @@ pub struct Program {
     /// Examples in the last batch.
     batch: usize,
     clocks: Option<Clocks>,
+    /// Where the tensors stand, since the first update.
+    spans: Vec<Span>,
+    /// Examples in the gradients, 0 after an update.
+    examples: usize,
+    /// The gradients of earlier batches while those of the next are computed; empty without [`Program::accumulate`].
+    earlier: Vec<f32>,
 }
 
 impl Program {
@@ -84,7 +90,17 @@ impl Program {
     pub fn new(plan: Plan) -> Self {
         let arena = vec![0.0; plan.floats()];
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
-        Program { plan, arena, grads, rng: Rng::seed_from_u64(0), batch: 0, clocks: None }
+        Program {
+            plan,
+            arena,
+            grads,
+            rng: Rng::seed_from_u64(0),
+            batch: 0,
+            clocks: None,
+            spans: Vec::new(),
+            examples: 0,
+            earlier: Vec::new(),
+        }
     }
 
     /// The plan it was made from.
@@ -117,9 +133,22 @@ impl Program {
         crate::optim::clip_norm(&mut self.grads, limit)
     }
 
-    /// Updates `params` by the gradients of the last [`Program::gradients`].
-    pub fn update(&self, params: &mut Params, optimizer: &mut dyn Optimizer) {
-        optimizer.step(&mut params.values, &self.grads);
+    /// Brings every gradient into [−`limit`, `limit`]; the largest magnitude before. Gradients that are not finite stay.
+    ///
+    /// # Panics
+    /// When `limit` is negative or NaN.
+    pub fn clip_value(&mut self, limit: f32) -> f32 {
+        crate::optim::clip_value(&mut self.grads, limit)
+    }
+
+    /// Updates `params` by the gradients of the last [`Program::gradients`], or of all [`Program::accumulate`] since the
+    /// last update.
+    pub fn update(&mut self, params: &mut Params, optimizer: &mut dyn Optimizer) {
+        if self.spans.is_empty() {
+            self.spans = Span::of(params);
+        }
+        optimizer.update(&mut params.values, &self.grads, &self.spans);
+        self.examples = 0;
     }
 
     /// Forward and backward: the loss. [`Program::grads`] holds the gradients after. Running statistics are updated.
@@ -134,7 +163,37 @@ impl Program {
         let inputs = self.check(feed, params)?;
         self.forward(&inputs, feed.batch(), &params.values, States::Train(&mut params.states));
         self.backward(&inputs, feed.batch(), params);
+        self.examples = feed.batch();
         Ok(self.arena[loss.start])
+    }
+
+    /// [`Program::gradients`] of a further part of a batch that is too large to be fed at once: the loss of this part.
+    /// [`Program::grads`] holds the mean over the examples of all parts since the last update, as if they had been fed
+    /// together; [`Program::gradients`] begins anew. Parts may differ in size.
+    ///
+    /// That mean is the large batch's gradient when the loss is a mean over examples and no operation mixes them (batch
+    /// norm does). Costs a second buffer of gradients.
+    ///
+    /// # Errors
+    /// What was fed does not fit; nothing is changed then.
+    ///
+    /// # Panics
+    /// When the program was compiled by [`Program::eval`].
+    pub fn accumulate(&mut self, feed: &Feed<'_>, params: &mut Params) -> Result<f32, FeedError> {
+        let before = self.examples;
+        if before == 0 {
+            return self.gradients(feed, params);
+        }
+        self.earlier.resize(self.grads.len(), 0.0);
+        std::mem::swap(&mut self.earlier, &mut self.grads);
+        let loss = self.gradients(feed, params);
+        if loss.is_ok() {
+            self.examples = before + feed.batch();
+            let share = feed.batch() as f32 / self.examples as f32;
+            crate::kernel::approach(share, &self.grads, &mut self.earlier);
+        }
+        std::mem::swap(&mut self.earlier, &mut self.grads);
+        loss
     }
 
     /// Forward only; [`Program::output`] holds the results after. A training program uses batch statistics here but
@@ -361,5 +420,65 @@ mod tests {
         assert_eq!(params, before);
         assert!(Program::train(&graph, other.input("z", &[]).sum(), &[], 2).is_err());
         assert!(Program::train(&graph, loss, &[], 0).is_err());
+    }
+
+    #[test]
+    fn parts_of_a_batch_have_its_gradients() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[2]);
+        // A parameter that the loss does not see has no gradient in either buffer.
+        let hidden = x.linear(5) + x.linear(5).zeros_like() + graph.class("word", 4).embedding(4, 5);
+        let loss = hidden.tanh().linear(3).cross_entropy(graph.class("y", 3));
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let mut program = Program::train(&graph, loss, &[], 12).unwrap();
+        let x: Vec<f32> = (0..24).map(|i| (i * 7 % 11) as f32 / 5.0 - 1.0).collect();
+        let classes = |count: usize| -> Vec<f32> { (0..12).map(|i| (i * 5 / 3 % count) as f32).collect() };
+        let (words, y) = (classes(4), classes(3));
+        let part = |from: usize, to: usize| {
+            let feed = Feed::new(to - from).with("x", &x[2 * from..2 * to]);
+            feed.with("word", &words[from..to]).with("y", &y[from..to])
+        };
+        let whole_loss = program.gradients(&part(0, 12), &mut params).unwrap();
+        let whole = program.grads().to_vec();
+        assert!(whole.iter().filter(|&&g| g != 0.0).count() > 40);
+        let bad = Feed::new(2).with("x", &x[..3]);
+        let mut sgd = crate::optim::Sgd::new(0.0);
+        for start_by_accumulating in [false, true, true] {
+            let mut loss = 0.0;
+            for (from, to) in [(0, 5), (5, 6), (6, 12)] {
+                let begins = from == 0 && !start_by_accumulating;
+                let feed = part(from, to);
+                let part_loss =
+                    if begins { program.gradients(&feed, &mut params) } else { program.accumulate(&feed, &mut params) };
+                loss += part_loss.unwrap() * (to - from) as f32 / 12.0;
+                // A mistake in between costs nothing.
+                assert!(program.accumulate(&bad, &mut params).is_err());
+            }
+            assert!((loss - whole_loss).abs() < 1e-6, "{loss} and {whole_loss}");
+            for (found, expected) in program.grads().iter().zip(&whole) {
+                assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
+            }
+            program.update(&mut params, &mut sgd);
+        }
+        // After an update nothing is left of what was accumulated.
+        program.accumulate(&part(0, 5), &mut params).unwrap();
+        let first = program.grads().to_vec();
+        program.gradients(&part(0, 5), &mut params).unwrap();
+        assert_eq!(program.grads(), first);
+    }
+
+    #[test]
+    fn clipping_by_value_reaches_the_update() {
+        let graph = Graph::new();
+        let loss = graph.input("x", &[2]).linear_no_bias(1).sum();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(0));
+        let before = params.values().to_vec();
+        let mut program = Program::train(&graph, loss, &[], 1).unwrap();
+        program.gradients(&Feed::new(1).with("x", &[-8.0, 0.25]), &mut params).unwrap();
+        assert_eq!(program.clip_value(0.5), 8.0);
+        let mut sgd = crate::optim::Sgd::new(1.0);
+        sgd.momentum = 0.0;
+        program.update(&mut params, &mut sgd);
+        assert_eq!(params.values(), [before[0] + 0.5, before[1] - 0.25]);
     }
 }
