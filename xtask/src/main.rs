@@ -2,7 +2,9 @@
 
 mod bench;
 mod ci;
+mod instructions;
 mod main_job;
+mod peers;
 mod readme;
 mod tidy;
 mod workspace;
@@ -28,7 +30,7 @@ enum Task {
     Tidy,
     /// Runs the README's commands in a copy of the tracked files, as a new user would in a fresh clone.
     Readme,
-    /// Runs the benchmarks, stores what they measured and compares with an earlier run.
+    /// Runs the benchmarks, stores what they measured and compares with an earlier run, or with PyTorch.
     Bench(bench::Args),
     /// Runs the 60-second search and checks what it must reach: trials, accuracy, no worse than the hand-made network.
     MainJob,
