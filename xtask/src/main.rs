@@ -58,3 +58,27 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Task::MainJob => main_job::run(&sh),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_the_comparison_need_it() {
+        let parses = |line: &str| Args::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("xtask bench") && parses("xtask bench gemm --quick"));
+        assert!(parses("xtask bench --peers --rounds 2 --only W2,W3 --threads 1"));
+        assert!(parses("xtask bench --instructions --check"));
+        for line in ["--rounds 2", "--only W2", "--check", "--peers --quick", "--peers --instructions", "--peers gemm"]
+        {
+            assert!(!parses(&format!("xtask bench {line}")), "{line}");
+        }
+    }
+}

@@ -31,6 +31,7 @@ const CORES: usize = 2;
 const POPULATIONS: [(&str, usize); 2] = [("W2", 60), ("W3", 4)];
 
 #[derive(Debug, clap::Args)]
+#[group(id = "comparison")]
 pub(crate) struct Args {
     /// With --peers: how often everything is measured, on both sides.
     #[arg(long, default_value_t = 5, requires = "peers")]
