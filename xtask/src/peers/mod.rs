@@ -154,7 +154,7 @@ fn alternate<S, T>(
     measure: impl Fn(&mut S) -> anyhow::Result<T>,
 ) -> anyhow::Result<Pair<T>> {
     let [ours, torch] = sides;
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let ours = measure(ours)?;
         Ok(Pair { ours, torch: measure(torch)? })
     } else {

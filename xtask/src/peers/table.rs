@@ -43,7 +43,7 @@ fn steps(rows: &[StepRow], threads: usize) -> String {
         line.push(row.share.map_or("".to_owned(), |share| format!("{:.0} %", 100.0 * share)));
         line
     });
-    table(&head, lines.collect())
+    table(&head, &lines.collect::<Vec<_>>())
 }
 
 fn starting(rows: &[StartRow]) -> String {
@@ -55,7 +55,7 @@ fn starting(rows: &[StartRow]) -> String {
         line.extend(held_against(row.ratio, row.target));
         line
     });
-    table(&head, lines.collect())
+    table(&head, &lines.collect::<Vec<_>>())
 }
 
 fn populations(rows: &[ChildrenRow]) -> String {
@@ -82,7 +82,7 @@ fn populations(rows: &[ChildrenRow]) -> String {
         line.extend(held_against(row.ratio, row.target));
         line
     });
-    table(&head, lines.collect())
+    table(&head, &lines.collect::<Vec<_>>())
 }
 
 /// What must be reached, what is aimed at, and which of them is.
@@ -125,10 +125,10 @@ fn short(value: f64) -> String {
 }
 
 /// Cells in columns of even width.
-fn table(head: &[&str], lines: Vec<Vec<String>>) -> String {
+fn table(head: &[&str], lines: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
     let count = |cell: &str| cell.chars().count();
-    let width = |i: usize| std::iter::once(&head).chain(&lines).map(|line| count(&line[i])).max().unwrap_or(0);
+    let width = |i: usize| std::iter::once(&head).chain(lines).map(|line| count(&line[i])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let row = |cells: &[String]| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!(" {cell:width$} |"));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn columns_are_even() {
         let lines = vec![vec!["µs".to_owned(), "1".to_owned()], vec!["long".to_owned(), String::new()]];
-        assert_eq!(table(&["a", "bc"], lines), "| a    | bc |\n| ---- | -- |\n| µs   | 1  |\n| long |    |\n");
+        assert_eq!(table(&["a", "bc"], &lines), "| a    | bc |\n| ---- | -- |\n| µs   | 1  |\n| long |    |\n");
     }
 
     #[test]
