@@ -1,247 +1,303 @@
-//! The workloads that engines are compared on: networks of the kinds that architecture search trains, defined in
-//! `benches/peers/README.md` and written a second time in PyTorch beside it.
+//! The workloads: network ([`networks`]), data, optimizer and one training step of each, to the definitions that
+//! `benches/peers/torch_workloads.py` implements in PyTorch.
+//!
+//! A workload is an entry in [`ALL`] and a function that builds its graph. Initialisation is PyTorch's: even up to
+//! 1 / √fan_in for linear maps and convolutions, N(0, 1) for embeddings.
 
-use nas_nn::op::{Activation, Attention, Conv2d, Lstm};
 use nas_nn::optim::{Adam, Optimizer, Sgd};
 use nas_nn::{Feed, Graph, Init, Params, Program, Rng, Var};
 use rand::RngExt as _;
 use rand_chacha::rand_core::SeedableRng as _;
 
-/// The names of all workloads.
-pub const NAMES: [&str; 9] = ["W1", "W2", "W3", "W3b", "W4", "W5", "W5b", "W6", "W7"];
+use crate::{Error, networks};
 
-/// An edge of a NAS-Bench-201 cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edge {
-    /// ReLU, convolution 3×3, batch norm.
-    Conv3x3,
-    /// The identity.
-    Skip,
-}
+/// Characters of the language models.
+const VOCABULARY: usize = 65;
+/// Users and items of the recommender.
+const USERS: usize = 1000;
+const ITEMS: usize = 1700;
+/// Steps of the texts.
+const LONG: usize = 64;
+const SHORT: usize = 35;
 
-use Edge::{Conv3x3, Skip};
-
-/// The cells of W3 and W3b: edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3.
-pub const ALL_3X3: [Edge; 6] = [Conv3x3; 6];
-/// The best cell of the benchmark on CIFAR-10.
-pub const BEST_CELL: [Edge; 6] = [Conv3x3, Conv3x3, Conv3x3, Skip, Conv3x3, Conv3x3];
-
-/// W1: two hidden layers of 128.
-pub fn mlp(x: Var<'_>) -> Var<'_> {
-    x.linear(128).relu().linear(128).relu().linear(10)
-}
-
-/// W2: three convolutions of 16, 32 and 64 filters, the image halved before the last.
-pub fn small_cnn(x: Var<'_>) -> Var<'_> {
-    fn layer(x: Var<'_>, filters: usize) -> Var<'_> {
-        x.conv2d(filters, 3).batch_norm().relu()
-    }
-    layer(layer(layer(x, 16), 32).max_pool2d(2), 64).global_avg_pool().linear(10)
-}
-
-/// W3 and W3b: the network of NAS-Bench-201 with one cell a stage and `width` channels in the first.
-pub fn nas_bench_201<'g>(x: Var<'g>, cell: &[Edge; 6], width: usize) -> Var<'g> {
-    let conv = |x: Var<'g>, filters: usize, stride: usize| {
-        let x = x.relu();
-        x.scope("conv", |x| x.conv(Conv2d::new(filters, 3).stride(stride)).batch_norm())
-    };
-    let mut x = x.scope("stem", |x| x.conv2d(width, 3).batch_norm());
-    for (stage, filters) in [width, 2 * width, 4 * width].into_iter().enumerate() {
-        if stage > 0 {
-            x = x.scope("reduction", |x| {
-                let main = conv(conv(x, filters, 2), filters, 1);
-                x.avg_pool2d(2, 2, 0).scope("shortcut", |x| x.conv2d(filters, 1)) + main
-            });
-        }
-        x = x.scope("cell", |x| {
-            let mut nodes = vec![x];
-            for edges in [&cell[..1], &cell[1..3], &cell[3..]] {
-                let terms = nodes.iter().zip(edges).map(|(&from, edge)| match edge {
-                    Conv3x3 => conv(from, filters, 1),
-                    Skip => from,
-                });
-                nodes.push(terms.reduce(|a, b| a + b).expect("every node has an edge"));
-            }
-            nodes[3]
-        });
-    }
-    x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(10))
-}
-
-/// W4: four inverted bottlenecks with depthwise convolutions.
-pub fn mobile(x: Var<'_>) -> Var<'_> {
-    let mut x = x.scope("stem", |x| x.conv(Conv2d::new(16, 3).stride(2)).batch_norm().relu6());
-    for (input, output, kernel, stride) in [(16, 16, 3, 1), (16, 24, 5, 2), (24, 24, 3, 1), (24, 40, 5, 2)] {
-        x = x.scope("block", |x| {
-            let wide = 3 * input;
-            let y = x.conv2d(wide, 1).batch_norm().relu6();
-            let y = y.conv(Conv2d::new(wide, kernel).stride(stride).groups(wide)).batch_norm().relu6();
-            let y = y.conv2d(output, 1).batch_norm();
-            if stride == 1 && input == output { x + y } else { y }
-        });
-    }
-    x.global_avg_pool().linear(10)
-}
-
-/// W5: a language model of one LSTM. `x` is token numbers.
-pub fn lstm<'g>(x: Var<'g>, vocabulary: usize, [width, units]: [usize; 2]) -> Var<'g> {
-    x.embedding(vocabulary, width).lstm(Lstm::new(units)).linear(vocabulary)
-}
-
-/// W5b: a language model with a searched recurrent cell of eight nodes with highway gates.
-pub fn recurrent_cell<'g>(x: Var<'g>, vocabulary: usize, [width, units]: [usize; 2]) -> Var<'g> {
-    use Activation::{Identity, Relu, Sigmoid, Tanh};
-    let edges = [(0, Relu), (1, Tanh), (1, Sigmoid), (2, Identity), (3, Relu), (0, Tanh), (5, Tanh)];
-    let (graph, steps) = (x.graph(), x.dim(0));
-    let weight = |name: &str| graph.parameter(name, &[units, 2 * units], Init::fan_in(units));
-    let all = x.embedding(vocabulary, width).scope("input", |x| x.linear_with(2 * units, Init::fan_in(width), true));
-    let node = |gates: Var<'g>, from: Option<Var<'g>>, activation: Activation| {
-        let (gate, value) = (gates.slice(0, 0, units).sigmoid(), gates.slice(0, units, 2 * units));
-        let value = value.activation(activation);
-        match from {
-            Some(from) => from + gate * (value - from),
-            None => gate * value,
-        }
-    };
-    let (mut state, mut outputs) = (None, Vec::new());
-    for t in 0..steps {
-        let gates = all.slice(0, t, t + 1).reshape(&[2 * units]);
-        let gates = state.map_or(gates, |h: Var<'g>| gates + h.matmul(weight("hidden")));
-        let mut nodes = vec![node(gates, state, Tanh)];
-        for (number, (from, activation)) in edges.into_iter().enumerate() {
-            let from = nodes[from];
-            nodes.push(node(from.matmul(weight(&format!("node{number}"))), Some(from), activation));
-        }
-        let h = (nodes[4] + nodes[6] + nodes[7]).scale(1.0 / 3.0);
-        state = Some(h);
-        outputs.push(h.reshape(&[1, units]));
-    }
-    outputs[0].concat(&outputs[1..], 0).linear(vocabulary)
-}
-
-/// W6: a Transformer language model of two pre-norm blocks with four heads.
-pub fn transformer<'g>(x: Var<'g>, vocabulary: usize, [width, wide]: [usize; 2]) -> Var<'g> {
-    let positions = x.graph().parameter("positions", &[x.dim(0), width], Init::Normal { std: 1.0 });
-    let mut x = x.embedding(vocabulary, width) + positions;
-    for _ in 0..2 {
-        x = x.scope("block", |x| {
-            let x = x + x.layer_norm().self_attention(Attention::new(4).causal());
-            x + x.layer_norm().linear(wide).gelu().linear(width)
-        });
-    }
-    x.layer_norm().linear(vocabulary)
-}
-
-/// W7: a rating from a user and an item, by embeddings and a small tower.
-pub fn recommender<'g>(user: Var<'g>, item: Var<'g>, [users, items]: [usize; 2], width: usize) -> Var<'g> {
-    let (user, item) = (user.embedding(users, width), item.embedding(items, width));
-    user.concat(&[item], 0).linear(64).relu().linear(32).relu().linear(1).reshape(&[])
-}
-
-/// A workload ready to be trained.
+/// One workload.
+#[derive(Debug)]
 pub struct Workload {
-    /// The compiled network.
-    pub program: Program,
-    /// Its parameters.
-    pub params: Params,
-    optimizer: Box<dyn Optimizer>,
-    clip: Option<f32>,
-    /// Examples in a batch.
+    /// Its name in every table: `W2`.
+    pub name: &'static str,
+    /// Examples in a batch; an example of a language model is a sequence.
     pub batch: usize,
-    names: &'static [&'static str],
-    /// Values of the inputs of each of several batches.
-    batches: Vec<Vec<Vec<f32>>>,
+    /// From the graph to the loss.
+    build: for<'g> fn(&'g Graph) -> Var<'g>,
+    data: fn(&mut Rng, usize) -> Batch,
+    optimizer: Update,
 }
 
-/// How a workload's inputs are drawn.
-#[derive(Clone, Copy)]
-enum Draw {
-    Normal,
-    Below(usize),
-    Rating,
+/// How parameters are changed.
+#[derive(Debug, Clone, Copy)]
+enum Update {
+    /// Learning rate 0.1, Nesterov momentum 0.9, weight decay 5e-4.
+    Sgd,
+    /// Learning rate 1e-3.
+    Adam,
+    /// The same after shortening the gradients to norm 1.
+    AdamClipped,
+}
+
+/// All workloads, in the order of the tables.
+pub const ALL: [Workload; 9] = [
+    Workload { name: "W1", batch: 64, build: mlp, data: vectors, optimizer: Update::Adam },
+    Workload { name: "W2", batch: 64, build: small_cnn, data: vectors, optimizer: Update::Sgd },
+    Workload { name: "W3", batch: 64, build: nas_bench_201, data: images, optimizer: Update::Sgd },
+    Workload { name: "W3b", batch: 64, build: nas_bench_201_best, data: images, optimizer: Update::Sgd },
+    Workload { name: "W4", batch: 64, build: mobile_net, data: images, optimizer: Update::Sgd },
+    Workload { name: "W5", batch: 32, build: lstm, data: long_texts, optimizer: Update::AdamClipped },
+    Workload { name: "W5b", batch: 32, build: recurrent_cell, data: short_texts, optimizer: Update::AdamClipped },
+    Workload { name: "W6", batch: 32, build: transformer, data: long_texts, optimizer: Update::Adam },
+    Workload { name: "W7", batch: 1024, build: recommender, data: ratings, optimizer: Update::Adam },
+];
+
+/// The workload called `name`.
+///
+/// # Errors
+/// When there is none, with the names there are.
+pub fn find(name: &str) -> Result<&'static Workload, Error> {
+    static WORKLOADS: [Workload; ALL.len()] = ALL;
+    let found = WORKLOADS.iter().find(|workload| workload.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|workload| workload.name).collect();
+        Error::Request(format!("there is no workload \"{name}\"; there are {}", names.join(", ")))
+    })
 }
 
 impl Workload {
-    /// The workload called `name` with `batches` batches, everything drawn from `seed`; nothing when there is no such workload.
-    ///
-    /// # Panics
-    /// When a network of this file does not fit itself.
-    pub fn new(name: &str, seed: u64, batches: usize) -> Option<Self> {
-        let graph = Graph::new();
-        let (logits, batch, x, y): (Var<'_>, usize, Draw, Draw) = match name {
-            "W1" => (mlp(graph.input("x", &[64])), 64, Draw::Normal, Draw::Below(10)),
-            "W2" => (small_cnn(graph.input("x", &[1, 8, 8])), 64, Draw::Normal, Draw::Below(10)),
-            "W3" | "W3b" => {
-                let cell = if name == "W3" { &ALL_3X3 } else { &BEST_CELL };
-                (nas_bench_201(graph.input("x", &[3, 32, 32]), cell, 16), 64, Draw::Normal, Draw::Below(10))
-            }
-            "W4" => (mobile(graph.input("x", &[3, 32, 32])), 64, Draw::Normal, Draw::Below(10)),
-            "W5" => (lstm(graph.classes("x", 65, &[64]), 65, [128, 256]), 32, Draw::Below(65), Draw::Below(65)),
-            "W5b" => {
-                let logits = recurrent_cell(graph.classes("x", 65, &[35]), 65, [128, 256]);
-                (logits, 32, Draw::Below(65), Draw::Below(65))
-            }
-            "W6" => (transformer(graph.classes("x", 65, &[64]), 65, [128, 512]), 32, Draw::Below(65), Draw::Below(65)),
-            "W7" => {
-                let user = graph.class("x", 1000);
-                let item = graph.class("item", 1700);
-                (recommender(user, item, [1000, 1700], 32), 1024, Draw::Below(1000), Draw::Rating)
-            }
-            _ => return None,
-        };
-        let loss = match y {
-            Draw::Below(classes) => {
-                let dims = logits.shape().dims().split_last().map_or(vec![], |(_, dims)| dims.to_vec());
-                logits.cross_entropy(graph.classes("y", classes, &dims))
-            }
-            _ => logits.mse(graph.input("y", &[])),
-        };
+    /// `count` batches of random data, the same for the same seed.
+    pub fn batches(&self, count: usize, seed: u64) -> Vec<Batch> {
         let mut rng = Rng::seed_from_u64(seed);
-        let params = Params::init(&graph, &mut rng);
-        let program = Program::train(&graph, loss, &[], batch).expect("the networks of this file fit");
-        let (optimizer, clip): (Box<dyn Optimizer>, _) = match name {
-            "W2" | "W3" | "W3b" | "W4" => {
+        (0..count).map(|_| (self.data)(&mut rng, self.batch)).collect()
+    }
+
+    /// A new network with its optimizer, compiled and ready for the first step.
+    ///
+    /// # Errors
+    /// When its graph is unsound.
+    pub fn start(&self, seed: u64) -> Result<Training, Error> {
+        let graph = Graph::new();
+        let loss = (self.build)(&graph);
+        let program = Program::train(&graph, loss, &[], self.batch)?;
+        let params = init(&graph, seed);
+        let (optimizer, clip): (Box<dyn Optimizer>, Option<f32>) = match self.optimizer {
+            Update::Sgd => {
                 let mut sgd = Sgd::new(0.1);
                 sgd.weight_decay = 5e-4;
                 (Box::new(sgd), None)
             }
-            "W5" | "W5b" => (Box::new(Adam::new(1e-3)), Some(1.0)),
-            _ => (Box::new(Adam::new(1e-3)), None),
+            Update::Adam => (Box::new(Adam::new(1e-3)), None),
+            Update::AdamClipped => (Box::new(Adam::new(1e-3)), Some(1.0)),
         };
-        let names: &[&str] = if name == "W7" { &["x", "item", "y"] } else { &["x", "y"] };
-        let lengths: Vec<usize> = names.iter().map(|name| program.plan().input_len(name).unwrap_or(1)).collect();
-        let batches = (0..batches).map(|_| {
-            let kinds = if name == "W7" { vec![x, Draw::Below(1700), y] } else { vec![x, y] };
-            kinds.iter().zip(&lengths).map(|(&kind, &len)| draw(kind, batch * len, &mut rng)).collect()
-        });
-        let batches = batches.collect();
-        Some(Workload { program, params, optimizer, clip, batch, names, batches })
-    }
-
-    /// One training step on the `i`-th batch, in turn: its loss.
-    ///
-    /// # Panics
-    /// When the batches do not fit the network.
-    pub fn step(&mut self, i: usize) -> f32 {
-        let values = &self.batches[i % self.batches.len()];
-        let feed = self.names.iter().zip(values).fold(Feed::new(self.batch), |feed, (name, x)| feed.with(name, x));
-        let loss = self.program.gradients(&feed, &mut self.params).expect("the batches were made for it");
-        if let Some(limit) = self.clip {
-            self.program.clip(limit);
-        }
-        self.program.update(&mut self.params, &mut *self.optimizer);
-        loss
+        let multiply_adds = graph.cost().madds * self.batch as u64;
+        Ok(Training { batch: self.batch, multiply_adds, program, params, optimizer, clip })
     }
 }
 
-fn draw(kind: Draw, n: usize, rng: &mut Rng) -> Vec<f32> {
-    match kind {
-        Draw::Normal => {
-            let mut values = vec![0.0; n];
-            Init::Normal { std: 1.0 }.fill(&mut values, rng);
-            values
+/// Freshly drawn parameters. [`Var::conv`] starts from He's distribution, so convolutions are drawn again.
+fn init(graph: &Graph, seed: u64) -> Params {
+    let mut rng = Rng::seed_from_u64(seed);
+    let mut params = Params::init(graph, &mut rng);
+    for parameter in graph.parameters().iter().filter(|p| p.path.ends_with("conv2d.weight")) {
+        let weights = params.get_mut(&parameter.path).expect("the parameters are of this graph");
+        Init::fan_in(parameter.dims[1..].iter().product()).fill(weights, &mut rng);
+    }
+    params
+}
+
+/// A network in training.
+pub struct Training {
+    batch: usize,
+    /// Multiply-adds of a batch's forward pass.
+    pub multiply_adds: u64,
+    program: Program,
+    params: Params,
+    optimizer: Box<dyn Optimizer>,
+    clip: Option<f32>,
+}
+
+impl Training {
+    /// One training step on `batch`: the loss before it.
+    ///
+    /// # Errors
+    /// When the batch is of another workload.
+    pub fn step(&mut self, batch: &Batch) -> Result<f32, Error> {
+        let mut feed = Feed::new(self.batch);
+        for (name, values) in &batch.0 {
+            feed = feed.with(name, values);
         }
-        Draw::Below(classes) => (0..n).map(|_| rng.random_range(0..classes) as f32).collect(),
-        Draw::Rating => (0..n).map(|_| rng.random_range(1.0..5.0)).collect(),
+        let Some(limit) = self.clip else {
+            return Ok(self.program.step(&feed, &mut self.params, &mut *self.optimizer)?);
+        };
+        let loss = self.program.gradients(&feed, &mut self.params)?;
+        self.program.clip(limit);
+        self.program.update(&mut self.params, &mut *self.optimizer);
+        Ok(loss)
+    }
+
+    /// The number of trainable numbers.
+    pub fn parameters(&self) -> usize {
+        self.params.len()
+    }
+}
+
+/// Values for the inputs of a workload's graph, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch(Vec<(&'static str, Vec<f32>)>);
+
+fn mlp(graph: &Graph) -> Var<'_> {
+    labels(networks::mlp(graph.input("x", &[64])))
+}
+
+fn small_cnn(graph: &Graph) -> Var<'_> {
+    labels(networks::small_cnn(graph.input("x", &[1, 8, 8])))
+}
+
+fn nas_bench_201(graph: &Graph) -> Var<'_> {
+    labels(networks::nas_bench_201(graph.input("x", &[3, 32, 32]), &networks::ALL_3X3, 16))
+}
+
+fn nas_bench_201_best(graph: &Graph) -> Var<'_> {
+    labels(networks::nas_bench_201(graph.input("x", &[3, 32, 32]), &networks::BEST_CELL, 16))
+}
+
+fn mobile_net(graph: &Graph) -> Var<'_> {
+    labels(networks::mobile(graph.input("x", &[3, 32, 32])))
+}
+
+fn lstm(graph: &Graph) -> Var<'_> {
+    characters(networks::lstm(graph.classes("x", VOCABULARY, &[LONG]), VOCABULARY, [128, 256]))
+}
+
+fn recurrent_cell(graph: &Graph) -> Var<'_> {
+    characters(networks::recurrent_cell(graph.classes("x", VOCABULARY, &[SHORT]), VOCABULARY, [128, 256]))
+}
+
+fn transformer(graph: &Graph) -> Var<'_> {
+    characters(networks::transformer(graph.classes("x", VOCABULARY, &[LONG]), VOCABULARY, [128, 512]))
+}
+
+fn recommender(graph: &Graph) -> Var<'_> {
+    let (user, item) = (graph.class("user", USERS), graph.class("item", ITEMS));
+    networks::recommender(user, item, [USERS, ITEMS], 32).mse(graph.input("rating", &[]))
+}
+
+/// The loss of a classifier of ten classes.
+fn labels(logits: Var<'_>) -> Var<'_> {
+    logits.cross_entropy(logits.graph().class("y", 10))
+}
+
+/// The loss of a language model.
+fn characters(logits: Var<'_>) -> Var<'_> {
+    logits.cross_entropy(logits.graph().classes("y", VOCABULARY, &[logits.dim(0)]))
+}
+
+fn vectors(rng: &mut Rng, batch: usize) -> Batch {
+    labelled(rng, batch, 64)
+}
+
+fn images(rng: &mut Rng, batch: usize) -> Batch {
+    labelled(rng, batch, 3 * 32 * 32)
+}
+
+fn long_texts(rng: &mut Rng, batch: usize) -> Batch {
+    texts(rng, batch, LONG)
+}
+
+fn short_texts(rng: &mut Rng, batch: usize) -> Batch {
+    texts(rng, batch, SHORT)
+}
+
+fn ratings(rng: &mut Rng, batch: usize) -> Batch {
+    let (user, item) = (classes(rng, batch, USERS), classes(rng, batch, ITEMS));
+    let rating = (0..batch).map(|_| rng.random_range(1.0..5.0)).collect();
+    Batch(vec![("user", user), ("item", item), ("rating", rating)])
+}
+
+/// `len` numbers from N(0, 1) and one of 10 labels an example.
+fn labelled(rng: &mut Rng, batch: usize, len: usize) -> Batch {
+    let mut x = vec![0.0; batch * len];
+    Init::Normal { std: 1.0 }.fill(&mut x, rng);
+    Batch(vec![("x", x), ("y", classes(rng, batch, 10))])
+}
+
+/// Random texts: each character is the target of those before it.
+fn texts(rng: &mut Rng, batch: usize, steps: usize) -> Batch {
+    let text = classes(rng, batch * (steps + 1), VOCABULARY);
+    let part =
+        |from: usize| text.chunks_exact(steps + 1).flat_map(|row| row[from..][..steps].iter().copied()).collect();
+    Batch(vec![("x", part(0)), ("y", part(1))])
+}
+
+fn classes(rng: &mut Rng, count: usize, classes: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(0..classes) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definitions state these numbers, and PyTorch's networks have them.
+    #[test]
+    fn networks_have_as_many_parameters_as_defined() {
+        let defined = [
+            ("W1", 26_122),
+            ("W2", 24_058),
+            ("W3", 364_954),
+            ("W3b", 316_346),
+            ("W4", 17_642),
+            ("W5", 420_289),
+            ("W5b", 1_139_649),
+            ("W6", 421_697),
+            ("W7", 92_673),
+        ];
+        let ours = ALL.map(|w| (w.name, w.start(0).unwrap_or_else(|e| panic!("{}: {e}", w.name)).parameters()));
+        assert_eq!(ours, defined);
+    }
+
+    /// A step changes the network, and the loss starts near that of a guess.
+    #[test]
+    fn small_workloads_learn_their_batch() {
+        for (name, guess) in [("W1", 10_f32.ln()), ("W2", 10_f32.ln())] {
+            let workload = find(name).unwrap();
+            let batches = workload.batches(1, 1);
+            let mut training = workload.start(1).unwrap();
+            let first = training.step(&batches[0]).unwrap();
+            assert!((first - guess).abs() < 0.5, "{name}: {first}");
+            let last = (0..30).map(|_| training.step(&batches[0]).unwrap()).last().unwrap();
+            assert!(last < 0.9 * first, "{name}: {first} to {last}");
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_data() {
+        for workload in ALL {
+            assert_eq!(workload.batches(2, 3), workload.batches(2, 3));
+            assert_ne!(workload.batches(1, 3), workload.batches(1, 4));
+        }
+    }
+
+    #[test]
+    fn targets_follow_their_tokens() {
+        let batch = texts(&mut Rng::seed_from_u64(0), 3, 5);
+        let [(_, x), (_, y)] = &batch.0[..] else { panic!("two inputs") };
+        assert_eq!((x.len(), y.len()), (15, 15));
+        for (x, y) in x.chunks(5).zip(y.chunks(5)) {
+            assert_eq!(x[1..], y[..4]);
+        }
+    }
+
+    #[test]
+    fn unknown_names_and_foreign_batches_are_refused() {
+        let message = find("W9").unwrap_err().to_string();
+        assert!(message.starts_with("there is no workload \"W9\"; there are W1, W2"), "{message}");
+        let foreign = find("W7").unwrap().batches(1, 0);
+        assert!(find("W1").unwrap().start(0).unwrap().step(&foreign[0]).is_err());
     }
 }

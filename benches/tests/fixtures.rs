@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use nas_benches::workloads;
+use nas_benches::networks;
 use nas_core::Architecture;
 use nas_nn::family::{CnnCell, Family as _, Task};
 use nas_nn::optim::{Adam, Optimizer, Sgd};
@@ -162,7 +162,7 @@ fn sgd(learning_rate: f32) -> Sgd {
 #[test]
 fn w1_mlp() {
     let names = [("l1", "linear"), ("l2", "linear_2"), ("l3", "linear_3")];
-    check("w1_mlp.npz", &[64], workloads::mlp, &mut Adam::new(1e-3), |name| renamed(name, &names));
+    check("w1_mlp.npz", &[64], networks::mlp, &mut Adam::new(1e-3), |name| renamed(name, &names));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn w2_cnn() {
         ("b3", "batch_norm_3"),
         ("fc", "linear"),
     ];
-    check("w2_cnn.npz", &[1, 8, 8], workloads::small_cnn, &mut sgd(0.1), |name| renamed(name, &names));
+    check("w2_cnn.npz", &[1, 8, 8], networks::small_cnn, &mut sgd(0.1), |name| renamed(name, &names));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn w4_mbconv() {
             _ => panic!("{name} is no name of this network"),
         }
     };
-    check("w4_mbconv.npz", &[3, 32, 32], workloads::mobile, &mut sgd(0.05), path);
+    check("w4_mbconv.npz", &[3, 32, 32], networks::mobile, &mut sgd(0.05), path);
 }
 
 /// Checks a language model of 17 tokens whose recording is `sizes` [steps, examples], with the time first or not.
@@ -242,7 +242,7 @@ fn w5_lstm() {
         };
         ours.to_owned()
     };
-    check_language("w5_lstm.npz", [12, 4], true, |x| workloads::lstm(x, 17, [16, 24]), &path);
+    check_language("w5_lstm.npz", [12, 4], true, |x| networks::lstm(x, 17, [16, 24]), &path);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn w5b_recurrent_cell() {
         [_, last] => format!("linear.{last}"),
         _ => panic!("{name} is no name of this network"),
     };
-    check_language("w5b_dagrnn.npz", [12, 4], true, |x| workloads::recurrent_cell(x, 17, [16, 24]), &path);
+    check_language("w5b_dagrnn.npz", [12, 4], true, |x| networks::recurrent_cell(x, 17, [16, 24]), &path);
 }
 
 #[test]
@@ -279,13 +279,13 @@ fn w6_transformer() {
         }
         _ => panic!("{name} is no name of this network"),
     };
-    check_language("w6_transformer.npz", [16, 4], false, |x| workloads::transformer(x, 17, [32, 64]), &path);
+    check_language("w6_transformer.npz", [16, 4], false, |x| networks::transformer(x, 17, [32, 64]), &path);
 }
 
 #[test]
 fn w7_recommender() {
     let graph = Graph::new();
-    let rating = workloads::recommender(graph.class("user", 50), graph.class("item", 70), [50, 70], 8);
+    let rating = networks::recommender(graph.class("user", 50), graph.class("item", 70), [50, 70], 8);
     let loss = rating.mse(graph.input("y", &[]));
     let path = |name: &str| {
         let names =

@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
-use crate::workspace;
+use crate::{instructions, peers, workspace};
 
 /// A change beyond this is said in the table.
 const NOTABLE: f64 = 0.10;
@@ -34,6 +34,17 @@ pub(crate) struct Args {
     /// Compare with baselines/NAME.json [default: the last complete run, if there is one].
     #[arg(long, value_name = "NAME")]
     compare: Option<String>,
+    /// Instead, measure our engine and PyTorch alternately, and write docs/performance.md.
+    #[arg(long, conflicts_with_all = ["filter", "quick", "save", "compare"])]
+    peers: bool,
+    #[command(flatten)]
+    peer: peers::Args,
+    /// Instead, count the instructions of five training steps and store them in benches/instructions.json.
+    #[arg(long, conflicts_with_all = ["filter", "quick", "save", "compare", "peers"])]
+    instructions: bool,
+    /// With --instructions: store nothing, and fail when a count rose by more than 3 %.
+    #[arg(long, requires = "instructions")]
+    check: bool,
 }
 
 /// One run of the benchmarks.
@@ -49,11 +60,11 @@ struct Baseline {
 
 /// What the figures hold for.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Machine {
-    processor: String,
-    threads: usize,
-    system: String,
-    compiler: String,
+pub(crate) struct Machine {
+    pub(crate) processor: String,
+    pub(crate) threads: usize,
+    pub(crate) system: String,
+    pub(crate) compiler: String,
 }
 
 /// The time of one iteration in nanoseconds, with its 95 % confidence interval.
@@ -66,6 +77,12 @@ struct Time {
 
 /// Runs, prints the table, stores.
 pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
+    if args.peers {
+        return peers::run(sh, root, &args.peer);
+    }
+    if args.instructions {
+        return instructions::run(sh, root, args.check);
+    }
     let folder = root.join("baselines");
     let earlier = match &args.compare {
         Some(name) => Some((name.as_str(), load(&path(&folder, name)?)?)),
@@ -116,7 +133,7 @@ fn store(baseline: &Baseline, file: &Path) -> anyhow::Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn machine(sh: &Shell) -> anyhow::Result<Machine> {
+pub(crate) fn machine(sh: &Shell) -> anyhow::Result<Machine> {
     // Linux names the processor here; elsewhere the architecture has to do.
     let processor = fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -135,7 +152,7 @@ fn processor(cpuinfo: &str) -> Option<String> {
     Some(name.trim().to_owned())
 }
 
-fn commit(sh: &Shell) -> anyhow::Result<String> {
+pub(crate) fn commit(sh: &Shell) -> anyhow::Result<String> {
     let commit = cmd!(sh, "git describe --always --dirty").quiet().ignore_stderr().ignore_status().read()?;
     Ok(if commit.is_empty() { "no commit".to_owned() } else { commit })
 }

@@ -2,7 +2,9 @@
 
 mod bench;
 mod ci;
+mod instructions;
 mod main_job;
+mod peers;
 mod readme;
 mod tidy;
 mod workspace;
@@ -28,7 +30,7 @@ enum Task {
     Tidy,
     /// Runs the README's commands in a copy of the tracked files, as a new user would in a fresh clone.
     Readme,
-    /// Runs the benchmarks, stores what they measured and compares with an earlier run.
+    /// Runs the benchmarks, stores what they measured and compares with an earlier run, or with PyTorch.
     Bench(bench::Args),
     /// Runs the 60-second search and checks what it must reach: trials, accuracy, no worse than the hand-made network.
     MainJob,
@@ -54,5 +56,29 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Task::Readme => readme::run(&sh, &root),
         Task::Bench(args) => bench::run(&sh, &root, args),
         Task::MainJob => main_job::run(&sh),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_the_comparison_need_it() {
+        let parses = |line: &str| Args::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("xtask bench") && parses("xtask bench gemm --quick"));
+        assert!(parses("xtask bench --peers --rounds 2 --only W2,W3 --threads 1"));
+        assert!(parses("xtask bench --instructions --check"));
+        for line in ["--rounds 2", "--only W2", "--check", "--peers --quick", "--peers --instructions", "--peers gemm"]
+        {
+            assert!(!parses(&format!("xtask bench {line}")), "{line}");
+        }
     }
 }
