@@ -6,6 +6,7 @@ mod fuse;
 mod pass_on;
 mod plan;
 mod profile;
+mod recycle;
 
 use std::time::Instant;
 
@@ -88,7 +89,7 @@ impl Program {
 
     /// Allocates what `plan` needs.
     pub fn new(plan: Plan) -> Self {
-        let arena = vec![0.0; plan.floats()];
+        let arena = recycle::take(plan.floats());
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
         Program {
             plan,
@@ -368,6 +369,12 @@ fn values_of<'a>(
         })
     };
     places.iter().zip(&step.shapes).enumerate().map(value).collect()
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        recycle::give(std::mem::take(&mut self.arena));
+    }
 }
 
 impl std::fmt::Debug for Program {
