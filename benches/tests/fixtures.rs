@@ -78,7 +78,10 @@ struct Case<'a> {
 impl Case<'_> {
     /// An array of a [time, batch] recording in our order.
     fn ordered(&self, values: Vec<f32>) -> Vec<f32> {
-        self.time_first.map_or(values.clone(), |sizes| batch_first(&values, sizes))
+        match self.time_first {
+            Some(sizes) => batch_first(&values, sizes),
+            None => values,
+        }
     }
 
     /// Runs the five steps on `graph`, whose inputs `fill` takes from the recorded x.

@@ -30,7 +30,7 @@ impl<'g> Gru<'g> {
         Gru { units, initial: None, lengths: None }
     }
 
-    /// Starts with this output [units]: the last one of the stretch before.
+    /// Starts with this output, one number a unit: the last one of the stretch before.
     #[must_use]
     pub fn initial(self, h: Var<'g>) -> Self {
         Gru { initial: Some(h), ..self }
@@ -225,7 +225,7 @@ impl<'g> Var<'g> {
         })
     }
 
-    /// The same with the last output [units]: what the next stretch of a long sequence starts with.
+    /// The same with the last output, one number a unit: what the next stretch of a long sequence starts with.
     pub fn gru_with_state(self, gru: Gru<'g>) -> (Var<'g>, Var<'g>) {
         let steps = self.dim(0);
         let all = self.gru(gru);

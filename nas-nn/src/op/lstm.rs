@@ -29,7 +29,7 @@ impl<'g> Lstm<'g> {
         Lstm { units, initial: None, lengths: None }
     }
 
-    /// Starts with these outputs and cells, [units] each: those of the stretch before.
+    /// Starts with these outputs and cells, one number a unit each: those of the stretch before.
     #[must_use]
     pub fn initial(self, h: Var<'g>, c: Var<'g>) -> Self {
         Lstm { initial: Some((h, c)), ..self }
@@ -271,7 +271,7 @@ impl<'g> Var<'g> {
         self.lstm_layer(lstm, false)
     }
 
-    /// The same with the last output and cells, [units] each: what the next stretch of a long sequence starts with.
+    /// The same with the last output and cells, one number a unit each: what the next stretch of a long sequence starts with.
     pub fn lstm_with_state(self, lstm: Lstm<'g>) -> (Var<'g>, (Var<'g>, Var<'g>)) {
         let steps = self.dim(0);
         let all = self.lstm_layer(lstm, true);
