@@ -39,11 +39,14 @@ fn share(nodes: &mut [Node]) {
     let mut first: Vec<(usize, Activation, usize)> = Vec::new();
     let mut instead: Vec<Option<usize>> = vec![None; nodes.len()];
     for i in 0..nodes.len() {
-        for k in 0..nodes[i].inputs.len() {
-            let new = instead[nodes[i].inputs[k].index()].map(NodeId::new);
-            // An operation has one gradient for one memory, so it never reads a value twice.
-            if let Some(new) = new.filter(|new| !nodes[i].inputs.contains(new)) {
-                nodes[i].inputs[k] = new;
+        // A view stays with its memory: what reads it may read the twin as well.
+        let is_view = matches!(&nodes[i].kind, Kind::Op(op) if op.is_view());
+        for k in 0..if is_view { 0 } else { nodes[i].inputs.len() } {
+            let Some(twin) = instead[nodes[i].inputs[k].index()] else { continue };
+            // An operation has one gradient for one memory, so it never reads a memory twice.
+            let alone = nodes[i].inputs.iter().all(|x| root_of(nodes, x.index()) != twin);
+            if alone {
+                nodes[i].inputs[k] = NodeId::new(twin);
             }
         }
         if let Some(activation) = as_op::<Activation>(nodes, i) {
@@ -163,6 +166,9 @@ mod tests {
         assert_eq!(steps(branches), expected);
         gradcheck(&[&[2, 3, 3]], |v| v[0].tanh() * v[0].tanh() + v[0].tanh());
         gradcheck(&[&[2, 4, 4]], |v| v[0].sigmoid().conv2d(2, 3) + v[0].sigmoid());
+        // Twins under another shape, on either side.
+        gradcheck(&[&[2, 2]], |v| v[0].tanh() * v[0].tanh().reshape(&[4]).reshape(&[2, 2]));
+        gradcheck(&[&[2, 2]], |v| v[0].tanh().reshape(&[4]).reshape(&[2, 2]) * v[0].tanh());
     }
 
     #[test]
