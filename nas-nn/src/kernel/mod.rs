@@ -56,7 +56,7 @@ pub use pool::{
 pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
-    row_softmax_backward_add, row_sums, transpose,
+    row_softmax_backward_add, row_sums,
 };
 pub use rotary::{Rotary, rotate};
 pub use row_norm::{RowNorm, row_norm_backward, row_norm_forward};

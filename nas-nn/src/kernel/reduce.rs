@@ -1,4 +1,4 @@
-//! Work on the rows of matrices: softmax, bias sums, transposition.
+//! Work on the rows of matrices: softmax, bias sums.
 
 use super::math::exp;
 use super::simd::dispatch;
@@ -174,24 +174,6 @@ pub fn add_to_rows(bias: &[f32], y: &mut [f32]) {
     );
 }
 
-/// `y[c, r] = x[r, c]`.
-///
-/// # Panics
-/// When the slices are not `rows * columns` long.
-pub fn transpose(rows: usize, columns: usize, x: &[f32], y: &mut [f32]) {
-    assert!(x.len() == rows * columns && y.len() == x.len(), "not {rows} x {columns} elements");
-    const TILE: usize = 16;
-    for r0 in (0..rows).step_by(TILE) {
-        let r1 = rows.min(r0 + TILE);
-        for c in 0..columns {
-            let line = &mut y[c * rows + r0..c * rows + r1];
-            for (y, x) in line.iter_mut().zip(x[r0 * columns + c..].iter().step_by(columns)) {
-                *y = *x;
-            }
-        }
-    }
-}
-
 #[track_caller]
 fn check_rows(columns: usize, x: usize, y: usize) {
     assert_eq!(x, y, "input and output have different lengths");
@@ -268,19 +250,5 @@ mod tests {
         let mut y = x;
         add_to_rows(&[10.0, 20.0, 30.0], &mut y);
         assert_eq!(y, [11.0, 22.0, 33.0, 14.0, 25.0, 36.0]);
-    }
-
-    #[test]
-    fn transposition() {
-        for (rows, columns) in [(1, 5), (16, 16), (33, 18), (7, 40)] {
-            let x = values(rows * columns, 1);
-            let mut y = vec![0.0; x.len()];
-            transpose(rows, columns, &x, &mut y);
-            for r in 0..rows {
-                for c in 0..columns {
-                    assert_eq!(y[c * rows + r], x[r * columns + c]);
-                }
-            }
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Backward, Forward, Keeps, Op};
 use crate::graph::{Shape, Var};
+use crate::kernel;
 
 #[derive(Debug)]
 struct Mse;
@@ -23,8 +24,8 @@ impl Op for Mse {
     }
 
     fn forward(&self, at: Forward<'_>) {
-        let squares = at.inputs[0].iter().zip(at.inputs[1]).map(|(a, b)| f64::from(a - b).powi(2));
-        at.output[0] = (squares.sum::<f64>() / at.inputs[0].len() as f64) as f32;
+        let total = kernel::zip_sum(at.inputs[0], at.inputs[1], |a, b| (a - b) * (a - b));
+        at.output[0] = (total / at.inputs[0].len() as f64) as f32;
     }
 
     /// dy/da = 2 (a − b) / n = −dy/db.
@@ -32,8 +33,10 @@ impl Op for Mse {
         let (a, b) = (at.input(0), at.input(1));
         let factor = 2.0 * at.grad[0] / a.len() as f32;
         for (i, sign) in [(0, factor), (1, -factor)] {
-            if let Some(dx) = at.grad_input(i) {
-                crate::kernel::zip_add(a, b, dx.sum(), |a, b| sign * (a - b));
+            match at.grad_input(i).map(super::Grad::parts) {
+                Some((dx, true)) => kernel::zip_add(a, b, dx, |a, b| sign * (a - b)),
+                Some((dx, false)) => kernel::zip(a, b, dx, |a, b| sign * (a - b)),
+                None => {}
             }
         }
     }
