@@ -229,6 +229,7 @@ impl Program {
     }
 
     /// Measures every operation of the runs from now on, for [`Program::profile`]; costs two looks at the clock each.
+    /// Operations and bytes are counted for whole batches, so smaller ones make the rates too high.
     pub fn start_profile(&mut self) {
         self.clocks = Some(Clocks::new(self.plan.forward_steps().count()));
     }
