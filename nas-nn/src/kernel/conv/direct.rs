@@ -7,6 +7,7 @@
 
 use super::super::vector::{lanes, spread, sums};
 use super::Conv2d;
+use super::ahead::part;
 use super::lattice::{Axis, Class, Lattice, Span, count_spans, max_spans, write_spans, write_unit_spans};
 use super::pack::{deinterleave, interleave, pack, write_places};
 use super::scratch::{Scratch, WASTE};
@@ -38,9 +39,11 @@ fn unit_size(geo: &Conv2d, axes: [Axis; 2], unit: usize) -> usize {
     lattice.image(geo.channels, unit) + geo.filters * Lattice::of_gradient(&lattice, axes, unit).plane * unit
 }
 
-/// How many units the weight gradient sums over at once.
+/// How many units the weight gradient sums over at once: they share the cache with those that are fetched ahead.
 fn units_together(geo: &Conv2d, axes: [Axis; 2], unit: usize) -> usize {
-    (CACHE / unit_size(geo, axes, unit)).clamp(1, geo.batch.div_ceil(unit))
+    let [oh, ow] = geo.output();
+    let plain = (geo.channels * geo.height * geo.width + geo.filters * oh * ow) * unit;
+    ((CACHE + CACHE / 4) / (unit_size(geo, axes, unit) + plain)).clamp(1, geo.batch.div_ceil(unit))
 }
 
 /// Elements of scratch that each pass may use, on any instruction set.
@@ -113,7 +116,10 @@ pub(super) fn forward(geo: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32], scratch
     let staging = scratch.0;
 
     let (input_image, output_image) = (geo.channels * geo.height * geo.width, geo.filters * plane);
+    let runs = geo.groups * blocks(per_group, sums()).count();
+    let mut ahead = x.chunks(unit * input_image).skip(1);
     for (x, y) in x.chunks(unit * input_image).zip(y.chunks_mut(unit * output_image)) {
+        let (next, mut run) = (ahead.next().unwrap_or_default(), 0);
         if unit == 1 {
             pack(x, size, image, &lattice, Some(axes), [0, 0]);
         } else {
@@ -126,11 +132,13 @@ pub(super) fn forward(geo: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32], scratch
                 let f = g * per_group + f;
                 let w = &weights[f * depth..(f + size) * depth];
                 let y = &mut y[f * plane..];
+                let ahead = part(next, run, runs);
+                run += 1;
                 if unit == 1 {
-                    Tiles { x, taps, w, spans, y: &mut y[..size * plane], plane, add: false }.run(size);
+                    Tiles { x, taps, w, spans, y: &mut y[..size * plane], plane, add: false, ahead }.run(size);
                 } else {
                     let planes = &mut staging[..size * plane * unit];
-                    Tiles { x, taps, w, spans, y: planes, plane: plane * unit, add: false }.run(size);
+                    Tiles { x, taps, w, spans, y: planes, plane: plane * unit, add: false, ahead }.run(size);
                     deinterleave(planes, y, output_image, count, false);
                 }
             }
@@ -180,7 +188,10 @@ pub(super) fn backward_input(
     let (taps, spans, weights) = (&*taps, &*spans, &*weights);
 
     let (input_image, output_image) = (geo.channels * plane, geo.filters * oh * ow);
+    let runs = geo.groups * blocks(channels, sums()).count() * plans.len();
+    let mut ahead = dy.chunks(unit * output_image).skip(1);
     for (dy, dx) in dy.chunks(unit * output_image).zip(dx.chunks_mut(unit * input_image)) {
+        let (next, mut run) = (ahead.next().unwrap_or_default(), 0);
         if unit == 1 {
             pack(dy, [oh, ow], image, &lattice, None, origin);
         } else {
@@ -210,7 +221,9 @@ pub(super) fn backward_input(
                         let plane = (rows * columns) as usize;
                         (&mut staging[..size * plane], plane, false)
                     };
-                    Tiles { x, taps: taps_here, w, spans: spans_here, y, plane, add }.run(size);
+                    let ahead = part(next, run, runs);
+                    run += 1;
+                    Tiles { x, taps: taps_here, w, spans: spans_here, y, plane, add, ahead }.run(size);
                     if unit == 1 && geo.stride != [1, 1] {
                         let class = [rows, columns, corner].map(|n| n as usize);
                         unstage(geo, class, &staging[..size * plane], dx, accumulate);
@@ -264,7 +277,10 @@ pub(super) fn backward_weight(
     let (filters, channels) = (geo.filters / geo.groups, geo.channels / geo.groups);
     let (input_image, output_image) = (geo.channels * geo.height * geo.width, geo.filters * oh * ow);
     let mut first = !accumulate;
-    for (x, dy) in x.chunks(together * unit * input_image).zip(dy.chunks(together * unit * output_image)) {
+    let (x_part, dy_part) = (together * unit * input_image, together * unit * output_image);
+    let mut ahead = x.chunks(x_part).zip(dy.chunks(dy_part)).skip(1);
+    for (x, dy) in x.chunks(x_part).zip(dy.chunks(dy_part)) {
+        let next = ahead.next().unwrap_or_default();
         for (x, packed) in x.chunks(unit * input_image).zip(packed_x.chunks_exact_mut(x_image)) {
             if unit == 1 {
                 pack(x, size, packed, &lattice, Some(axes), [0, 0]);
@@ -291,6 +307,7 @@ pub(super) fn backward_weight(
                 filters,
                 dw,
                 first,
+                ahead: [next.0, next.1].map(|data| part(data, g, geo.groups)),
             }
             .run();
         }

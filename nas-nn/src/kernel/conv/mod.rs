@@ -5,6 +5,7 @@
 //! it is small, over the same pixel of several (`tile`, `weight`). One table of taps serves any number of channels,
 //! kernel, stride, padding, dilation and groups.
 
+mod ahead;
 mod direct;
 mod lattice;
 mod pack;

@@ -1,7 +1,10 @@
 //! The direct kernel of the forward and input-gradient passes: vectors of output positions times a few filters, held in
 //! registers over all taps.
 
+use std::cell::Cell;
+
 use super::super::vector::{Job, Vector, launch};
+use super::ahead::Ahead;
 use super::lattice::Span;
 
 /// The filters that one block of [`Tiles`] may hold, the largest first.
@@ -31,6 +34,8 @@ pub(super) struct Tiles<'a> {
     pub(super) y: &'a mut [f32],
     pub(super) plane: usize,
     pub(super) add: bool,
+    /// What is fetched into the cache on the way, because it is read next.
+    pub(super) ahead: &'a [f32],
 }
 
 impl Tiles<'_> {
@@ -50,6 +55,7 @@ impl Tiles<'_> {
             y: self.y.as_mut_ptr(),
             plane: self.plane,
             add: self.add,
+            ahead: Cell::new(Ahead::over(self.ahead, self.spans.len())),
         };
         // SAFETY: reads stay below `reach`, because spans are in ascending order, and writes below `outputs` of each plane.
         unsafe {
@@ -72,6 +78,7 @@ struct Raw<'a> {
     y: *mut f32,
     plane: usize,
     add: bool,
+    ahead: Cell<Ahead<'a>>,
 }
 
 struct Block<'a, const F: usize>(Raw<'a>);
@@ -127,6 +134,7 @@ impl<const F: usize> Block<'_, F> {
     #[inline(always)]
     unsafe fn tile<V: Vector, const P: usize>(&self, spans: &[Span]) {
         let Raw { x, taps, mut w, y, plane, add, .. } = self.0;
+        self.0.ahead.set(self.0.ahead.get().fetch(P));
         // SAFETY: the caller vouches for the tables; `spans` has P elements.
         unsafe {
             let mut from = [x; P];

@@ -1,7 +1,10 @@
 //! The direct kernel of the weight gradient: a tile of weights held in registers as vectors over positions, summed over
 //! the positions of several images.
 
+use std::cell::Cell;
+
 use super::super::vector::{Job, Vector, lanes, launch};
+use super::ahead::Ahead;
 
 /// dw[f][k] += Σ over images and positions q of dy[f][q] · x[q + taps[k]], for all filters and taps of a group.
 pub(super) struct Weights<'a> {
@@ -20,6 +23,8 @@ pub(super) struct Weights<'a> {
     pub(super) dw: &'a mut [f32],
     /// Write instead of adding.
     pub(super) first: bool,
+    /// What is fetched into the cache on the way, because it is read next.
+    pub(super) ahead: [&'a [f32]; 2],
 }
 
 impl Weights<'_> {
@@ -32,7 +37,10 @@ impl Weights<'_> {
         let dy_plane = self.starts.len() * lanes();
         let last = (self.images - 1) * self.dy_image;
         assert!(last + self.filters * dy_plane <= self.dy.len(), "weight gradient beyond its gradients");
-        let job = Raw { dw: self.dw.as_mut_ptr(), of: &self };
+        // Tiles of four filters and six taps or more, image by image: what is over is fetched before the last ones.
+        let tiles = self.filters.div_ceil(4) * self.taps.len().div_ceil(9) * self.images;
+        let ahead = Cell::new(self.ahead.map(|data| Ahead::over(data, tiles)));
+        let job = Raw { dw: self.dw.as_mut_ptr(), of: &self, ahead };
         // SAFETY: the assertions place every position of every plane inside x and dy, and every weight inside dw.
         unsafe { launch(job) }
     }
@@ -41,6 +49,7 @@ impl Weights<'_> {
 struct Raw<'a> {
     of: &'a Weights<'a>,
     dw: *mut f32,
+    ahead: Cell<[Ahead<'a>; 2]>,
 }
 
 impl Job for Raw<'_> {
@@ -111,6 +120,7 @@ impl Raw<'_> {
             let dy_plane = of.starts.len() * V::LANES;
             let mut sums = [[V::splat(0.0); K]; F];
             for image in 0..of.images {
+                self.ahead.set(self.ahead.get().map(|ahead| ahead.fetch(1)));
                 let dy = of.dy.as_ptr().add(image * of.dy_image + f * dy_plane);
                 let x = of.x.as_ptr().add(image * of.x_image);
                 let (mut gradients, mut from) = ([dy; F], [x; K]);

@@ -16,6 +16,18 @@ use sse2::Xmm as Portable;
 
 use super::simd::{Simd, current};
 
+/// Asks for the cache line of `p`, which need not be valid, to be brought into the second-level cache.
+#[inline(always)]
+pub(super) fn prefetch(p: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// A vector of `f32`.
 ///
 /// # Safety
