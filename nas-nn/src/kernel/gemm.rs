@@ -11,7 +11,7 @@ use super::row_dots::{self, RowDots};
 /// # Panics
 /// When a matrix reaches beyond its slice, or two elements of `c` are the same.
 #[allow(clippy::too_many_arguments)]
-pub fn gemm(
+pub(super) fn gemm(
     [m, n, k]: [usize; 3],
     a: &[f32],
     a_strides: [usize; 2],
@@ -35,7 +35,7 @@ pub fn gemm(
         _ => (column > 0 && row > (n - 1) * column) || (row > 0 && column > (m - 1) * row),
     };
     assert!(distinct, "elements of c overlap: strides {c_strides:?}");
-    if a_strides[1] == 1 && b_strides[0] == 1 && column == 1 && row_dots::serves([m, n, k]) {
+    if is_rows_by_rows(a_strides, b_strides, c_strides) && row_dots::serves([m, n, k]) {
         let dots = RowDots {
             size: [m, n, k],
             a: a.as_ptr(),
@@ -72,6 +72,33 @@ pub fn gemm(
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+fn is_rows_by_rows(a_strides: [usize; 2], b_strides: [usize; 2], c_strides: [usize; 2]) -> bool {
+    a_strides[1] == 1 && b_strides[0] == 1 && c_strides[1] == 1
+}
+
+/// How many rows a part of a product must have so that its sums run in the whole's order.
+pub(super) fn fewest_rows(
+    [m, n, k]: [usize; 3],
+    a_strides: [usize; 2],
+    b_strides: [usize; 2],
+    c_strides: [usize; 2],
+) -> usize {
+    /// Fewer use the registers badly.
+    const ROWS: usize = 16;
+    /// With no more rows and columns the crate takes longer blocks of k.
+    const SMALL: usize = 64;
+    let other = is_rows_by_rows(a_strides, b_strides, c_strides)
+        && row_dots::serves([ROWS, n, k])
+        && !row_dots::serves([m, n, k]);
+    if other {
+        row_dots::MAX_ROWS + 1
+    } else if n <= SMALL && m > SMALL {
+        SMALL + 1
+    } else {
+        ROWS
     }
 }
 

@@ -1,7 +1,8 @@
 //! Numerical kernels on plain `f32` slices: matrix products, convolutions, pooling, normalisation, element-by-element
 //! loops, reductions, optimizer updates.
 //!
-//! Every function is safe, checks lengths, runs on the calling thread, allocates nothing (the matrix product's crate keeps
+//! Every function is safe, checks lengths, starts no thread (large products and updates leave parts to the [`Crew`] that the
+//! calling thread leads, if it leads one), allocates nothing (the matrix product's crate keeps
 //! a buffer) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
 //! NCHW. Loops are compiled for several instruction sets and chosen at run time ([`Simd`]; `NAS_SIMD` overrides). This is
 //! the only place of the project with `unsafe` code.
@@ -11,6 +12,7 @@
 mod attention;
 mod batch_norm;
 mod conv;
+pub(crate) mod crew;
 mod cross_entropy;
 mod gemm;
 mod interaction;
@@ -20,6 +22,7 @@ mod norm;
 mod optimizer;
 mod permute;
 mod pool;
+mod product;
 mod recurrent;
 mod reduce;
 mod rotary;
@@ -34,8 +37,8 @@ mod vector;
 pub use attention::{attention_softmax, attention_softmax_again, attention_softmax_backward};
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
+pub use crew::Crew;
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
-pub use gemm::gemm;
 pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
     factorization_machine_forward,
@@ -53,6 +56,7 @@ pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, avg_pool2d_backward,
     avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward, max_pool2d_backward, max_pool2d_forward,
 };
+pub use product::gemm;
 pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,

@@ -1,5 +1,6 @@
 //! Optimizer updates over flat parameter slices, one pass each.
 
+use super::crew::by_range;
 use super::simd::dispatch;
 use super::sum::sum_squares;
 
@@ -32,27 +33,31 @@ pub fn sgd(step: Sgd, p: &mut [f32], g: &[f32], v: &mut [f32]) {
     );
     let (penalty, keep) = decay(lr, weight_decay, decoupled);
     if plain {
-        return dispatch(
-            #[inline(always)]
-            || {
-                for (p, &g) in p.iter_mut().zip(g) {
-                    *p = *p * keep - lr * (g + penalty * *p);
-                }
-            },
-        );
+        return by_range([p], [g], |[p], [g]| {
+            dispatch(
+                #[inline(always)]
+                || {
+                    for (p, &g) in p.iter_mut().zip(g) {
+                        *p = *p * keep - lr * (g + penalty * *p);
+                    }
+                },
+            );
+        });
     }
     // With these, one formula serves both: p -= lr (a g + b v).
     let (a, b) = if nesterov { (1.0, momentum) } else { (0.0, 1.0) };
-    dispatch(
-        #[inline(always)]
-        || {
-            for ((p, &g), v) in p.iter_mut().zip(g).zip(v) {
-                let g = g + penalty * *p;
-                *v = momentum * *v + g;
-                *p = *p * keep - lr * (a * g + b * *v);
-            }
-        },
-    );
+    by_range([p, v], [g], |[p, v], [g]| {
+        dispatch(
+            #[inline(always)]
+            || {
+                for ((p, &g), v) in p.iter_mut().zip(g).zip(v) {
+                    let g = g + penalty * *p;
+                    *v = momentum * *v + g;
+                    *p = *p * keep - lr * (a * g + b * *v);
+                }
+            },
+        );
+    });
 }
 
 /// What weight decay adds to the gradient for each unit of a parameter, and the share of the parameter that it leaves.
@@ -91,17 +96,19 @@ pub fn adam(step: Adam, p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) 
     let rate = (f64::from(lr) / bias(beta1, step.step)) as f32;
     let inv_root = (1.0 / bias(beta2, step.step).sqrt()) as f32;
     let (penalty, keep) = decay(lr, weight_decay, decoupled);
-    dispatch(
-        #[inline(always)]
-        || {
-            for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
-                let g = g + penalty * *p;
-                *m = beta1 * *m + (1.0 - beta1) * g;
-                *v = beta2 * *v + (1.0 - beta2) * (g * g);
-                *p = *p * keep - rate * *m / (v.sqrt() * inv_root + epsilon);
-            }
-        },
-    );
+    by_range([p, m, v], [g], |[p, m, v], [g]| {
+        dispatch(
+            #[inline(always)]
+            || {
+                for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                    let g = g + penalty * *p;
+                    *m = beta1 * *m + (1.0 - beta1) * g;
+                    *v = beta2 * *v + (1.0 - beta2) * (g * g);
+                    *p = *p * keep - rate * *m / (v.sqrt() * inv_root + epsilon);
+                }
+            },
+        );
+    });
 }
 
 /// The share of a moving mean that its `step` values have, the rest being its start at zero: 1 − βᵗ.

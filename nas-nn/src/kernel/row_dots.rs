@@ -6,7 +6,7 @@
 use super::vector::{Job, Vector, launch};
 
 /// More rows than this pay for packing.
-const MAX_ROWS: usize = 256;
+pub(super) const MAX_ROWS: usize = 256;
 /// Shorter rows do not pay for the sums across.
 const MIN_LENGTH: usize = 96;
 

@@ -165,6 +165,10 @@ impl Op for Activation {
         }
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let (x, y) = (at.inputs[0], at.output);
         match *self {

@@ -39,6 +39,10 @@ impl Op for AdaptiveAvgPool2d {
         x[0].dims()[2]
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let geometry = self.geometry(&at.shapes[0], at.batch);
         kernel::adaptive_avg_pool2d_forward(&geometry, at.inputs[0], at.output, at.scratch);

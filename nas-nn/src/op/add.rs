@@ -19,6 +19,10 @@ impl Op for Add {
         x[input] == y
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         broadcast::zip(at, |a, b| a + b);
     }
@@ -45,6 +49,10 @@ impl Op for Sub {
 
     fn passes_gradient(&self, input: usize, x: &[&Shape], y: &Shape) -> bool {
         input == 0 && x[0] == y
+    }
+
+    fn by_example(&self) -> bool {
+        true
     }
 
     fn forward(&self, at: Forward<'_>) {

@@ -148,6 +148,10 @@ impl Op for Attend {
         2 * y.dims()[0] * keys + y.dims()[0]
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     /// softmax(q kᵀ / √head) v.
     fn forward(&self, at: Forward<'_>) {
         let geo = self.geometry(at.shapes);

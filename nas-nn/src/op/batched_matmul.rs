@@ -52,6 +52,10 @@ impl Op for BatchedMatmul {
         Keeps::inputs(&[0, 1])
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let [m, n, k] = self.sizes(&at.shapes[0], &at.shapes[1]);
         let strides = if self.transposed { [1, k] } else { [n, 1] };

@@ -36,6 +36,10 @@ impl Op for Concat {
         Ok(x[0].with(&dims))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let (count, width) = blocks(at.shape, self.axis, at.batch);
         let mut from = 0;

@@ -129,6 +129,10 @@ impl Op for Conv1d {
         conv2d::scratch(x[0], batch, |batch| self.geometry(x[0], batch))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         conv2d::forward(&self.geometry(&at.shapes[0], at.batch), at);
     }

@@ -128,6 +128,10 @@ impl Op for Conv2d {
         scratch(x[0], batch, |batch| self.geometry(x[0], batch))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         forward(&self.geometry(&at.shapes[0], at.batch), at);
     }

@@ -19,6 +19,10 @@ impl Op for Copy {
         true
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         at.output.copy_from_slice(at.inputs[0]);
     }

@@ -42,6 +42,10 @@ impl Op for DotInteraction {
         kernel::dot_interaction_scratch(sizes(x[0]))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         kernel::dot_interaction_forward(sizes(&at.shapes[0]), at.inputs[0], at.scratch, at.output);
     }

@@ -39,8 +39,9 @@ impl Op for DropPath {
         }
         let keep = 1.0 / (1.0 - self.rate);
         let size = at.shape.len().max(1);
+        let rng = at.rng.expect("drop path does not work by example");
         for ((factor, x), y) in at.saved.iter_mut().zip(x.chunks_exact(size)).zip(at.output.chunks_exact_mut(size)) {
-            *factor = if at.rng.random::<f32>() < self.rate { 0.0 } else { keep };
+            *factor = if rng.random::<f32>() < self.rate { 0.0 } else { keep };
             multiply(*factor, x, y, false);
         }
     }

@@ -34,8 +34,9 @@ impl Op for Dropout {
             return;
         }
         let keep = 1.0 / (1.0 - self.rate);
+        let rng = at.rng.expect("dropout does not work by example");
         for factor in at.saved.iter_mut() {
-            *factor = if at.rng.random::<f32>() < self.rate { 0.0 } else { keep };
+            *factor = if rng.random::<f32>() < self.rate { 0.0 } else { keep };
         }
         kernel::zip(at.inputs[0], at.saved, at.output, |x, factor| x * factor);
     }

@@ -26,6 +26,10 @@ impl Op for Embedding {
         super::Keeps::inputs(&[0])
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let width = at.shapes[1].dims()[1];
         for (row, &index) in at.output.chunks_exact_mut(width).zip(at.inputs[0]) {

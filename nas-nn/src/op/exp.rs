@@ -20,6 +20,10 @@ impl Op for Exp {
         Keeps::OUTPUT
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         kernel::map(at.inputs[0], at.output, kernel::exp);
     }

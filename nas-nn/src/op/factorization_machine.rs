@@ -38,6 +38,10 @@ impl Op for FactorizationMachine {
         2 * sizes(x[0])[1]
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     /// ½ Σ_d ((Σ_f v)² − Σ_f v²).
     fn forward(&self, at: Forward<'_>) {
         kernel::factorization_machine_forward(sizes(&at.shapes[0]), at.inputs[0], at.scratch, at.output);

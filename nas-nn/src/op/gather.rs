@@ -28,6 +28,10 @@ impl Op for Gather {
         Keeps::inputs(&[1])
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let columns = at.shapes[0].dims()[at.shapes[0].rank() - 1];
         for ((y, row), &index) in at.output.iter_mut().zip(at.inputs[0].chunks_exact(columns)).zip(at.inputs[1]) {

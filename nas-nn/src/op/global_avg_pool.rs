@@ -19,6 +19,10 @@ impl Op for GlobalAvgPool {
         }
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let inner = at.shapes[0].dims()[1] * at.shapes[0].dims()[2];
         kernel::global_avg_pool_forward(inner, at.inputs[0], at.output);

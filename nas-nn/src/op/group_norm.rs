@@ -58,6 +58,10 @@ impl Op for GroupNorm {
         3 * x[0].len() + 2 * self.groups * batch
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let (len, rows) = (at.shapes[0].len(), at.batch * self.groups);
         let (gamma, rest) = at.scratch.split_at_mut(len);

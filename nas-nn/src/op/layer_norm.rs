@@ -48,6 +48,10 @@ impl Op for LayerNorm {
         2 * (x[0].elements(batch) / x[0].dims()[x[0].rank() - 1])
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let norm = self.norm(&at.shapes[0], at.inputs[1]);
         let rows = at.output.len() / norm.columns;

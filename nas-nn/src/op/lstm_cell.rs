@@ -36,6 +36,10 @@ impl Op for LstmGates {
         Space::per_example(5 * x[1].len())
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     /// c′ = σ(f) c + σ(i) tanh(g); h = σ(o) tanh(c′).
     fn forward(&self, at: Forward<'_>) {
         let units = at.shapes[1].len();

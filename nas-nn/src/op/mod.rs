@@ -177,6 +177,13 @@ pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether every example's output, saved memory and gradients follow from that example alone, and from values that
+    /// exist once, and nothing is drawn at random. Then several threads may each work on some of the examples; what
+    /// exists once gets the sum of the parts' gradients.
+    fn by_example(&self) -> bool {
+        false
+    }
+
     /// Whether the gradient by input `i` is just the gradient by the output, as for the terms of a sum. The planner may then
     /// let it stand where it is, and `backward` finds nobody who wants it.
     fn passes_gradient(&self, _input: usize, _inputs: &[&Shape], _output: &Shape) -> bool {
@@ -225,8 +232,8 @@ pub struct Forward<'a> {
     pub scratch: &'a mut [f32],
     /// The op's states: running statistics.
     pub states: &'a [Vec<f32>],
-    /// The stream of this program's random draws.
-    pub rng: &'a mut crate::Rng,
+    /// The stream of this program's random draws; nothing for an op that works [by example](Op::by_example).
+    pub rng: Option<&'a mut crate::Rng>,
 }
 
 /// Everything a backward pass sees.

@@ -28,6 +28,10 @@ impl Op for Mul {
         if x[0] == x[1] { 0 } else { output.elements(batch) }
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         broadcast::zip(at, |a, b| a * b);
     }
@@ -70,6 +74,10 @@ impl Op for Scale {
 
     fn madds(&self, _: &[&Shape], output: &Shape) -> u64 {
         output.len() as u64
+    }
+
+    fn by_example(&self) -> bool {
+        true
     }
 
     fn forward(&self, at: Forward<'_>) {

@@ -31,6 +31,10 @@ impl Op for Permute {
         Ok(x[0].with(&dims))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let x = &at.shapes[0];
         kernel::permute(x.copies(at.batch), x.dims(), &self.axes, at.inputs[0], at.output, false);

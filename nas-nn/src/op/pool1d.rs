@@ -56,6 +56,10 @@ impl Op for Pool1d {
         pool2d::scratch(self.maximum, y, batch)
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         pool2d::forward(self.maximum, &self.geometry(&at.shapes[0], at.batch), at);
     }

@@ -55,6 +55,10 @@ impl Op for Pool2d {
         scratch(self.maximum, y, batch)
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         forward(self.maximum, &self.geometry(&at.shapes[0], at.batch), at);
     }

@@ -44,6 +44,10 @@ impl Op for Rotary {
         Keeps::inputs(&[1])
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     /// (a, b) → (a cos θ − b sin θ, a sin θ + b cos θ).
     fn forward(&self, at: Forward<'_>) {
         rotate(at.shape, at.inputs[1], at.inputs[0], at.output, false, false);

@@ -25,6 +25,10 @@ impl Op for Slice {
         Ok(x[0].with(&dims))
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let (count, width) = blocks(&at.shapes[0], self.axis, at.batch);
         let (_, len) = blocks(at.shape, self.axis, at.batch);

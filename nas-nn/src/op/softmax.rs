@@ -25,6 +25,10 @@ impl Op for Softmax {
         Keeps::OUTPUT
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         let columns = at.shape.dims()[at.shape.rank() - 1];
         if self.log {

@@ -19,6 +19,10 @@ impl Op for Zeros {
         false
     }
 
+    fn by_example(&self) -> bool {
+        true
+    }
+
     fn forward(&self, at: Forward<'_>) {
         at.output.fill(0.0);
     }

@@ -3,10 +3,12 @@
 mod arena;
 mod feed;
 mod fuse;
+mod parts;
 mod pass_on;
 mod plan;
 mod profile;
 mod recycle;
+mod work;
 
 use std::time::Instant;
 
@@ -16,6 +18,7 @@ use smallvec::SmallVec;
 use crate::Rng;
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
+use crate::kernel::{Crew, crew};
 use crate::op::{Backward, Forward, Grad, Mode, Update};
 use crate::optim::{Optimizer, Span};
 use crate::params::Params;
@@ -66,6 +69,10 @@ pub struct Program {
     spans: Vec<Span>,
     /// Examples in the gradients, 0 after an update.
     examples: usize,
+    /// The threads that share the work, if there are several.
+    crew: Option<Crew>,
+    /// The working memory of parts that run at once.
+    spare: Vec<f32>,
     /// The gradients of earlier batches while those of the next are computed; empty without [`Program::accumulate`].
     earlier: Vec<f32>,
 }
@@ -103,6 +110,8 @@ impl Program {
             clocks: None,
             spans: Vec::new(),
             examples: 0,
+            crew: None,
+            spare: Vec::new(),
             earlier: Vec::new(),
         }
     }
@@ -115,6 +124,35 @@ impl Program {
     /// Draws from `rng` from now on: dropout masks.
     pub fn set_rng(&mut self, rng: Rng) {
         self.rng = rng;
+    }
+
+    /// Shares the work of every step among `threads` threads, this one included; 1 at first. The results are the same bits
+    /// for any number.
+    ///
+    /// For a program that runs where cores are idle. Of many programs, one a core is faster: nothing is shared or waited
+    /// for. Every further thread takes working memory beside [`Plan::bytes`].
+    ///
+    /// # Errors
+    /// When there is no thread or the system starts no more; the program goes on as before then.
+    pub fn set_threads(&mut self, threads: usize) -> std::io::Result<()> {
+        let crew = Crew::new(threads)?;
+        let spare = self.plan.forward_steps().flat_map(|step| step.spare(self.plan.batch(), threads)).max();
+        self.spare = vec![0.0; if threads > 1 { spare.unwrap_or(0) } else { 0 }];
+        self.crew = (threads > 1).then_some(crew);
+        Ok(())
+    }
+
+    /// The number of threads that share the work.
+    pub fn threads(&self) -> usize {
+        self.crew.as_ref().map_or(1, Crew::threads)
+    }
+
+    /// Runs `f` with the crew at hand.
+    fn lead<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(mut crew) = self.crew.take() else { return f(self) };
+        let result = crew.lead(|| f(self));
+        self.crew = Some(crew);
+        result
     }
 
     /// One training step: forward, backward, update. The loss before the update.
@@ -151,7 +189,7 @@ impl Program {
         if self.spans.is_empty() {
             self.spans = Span::of(params);
         }
-        optimizer.update(&mut params.values, &self.grads, &self.spans);
+        self.lead(|program| optimizer.update(&mut params.values, &program.grads, &program.spans));
         self.examples = 0;
     }
 
@@ -165,8 +203,10 @@ impl Program {
     pub fn gradients(&mut self, feed: &Feed<'_>, params: &mut Params) -> Result<f32, FeedError> {
         let loss = self.plan.loss().expect("only a training program has gradients");
         let inputs = self.check(feed, params)?;
-        self.forward(&inputs, feed.batch(), &params.values, States::Train(&mut params.states));
-        self.backward(&inputs, feed.batch(), params);
+        self.lead(|program| {
+            program.forward(&inputs, feed.batch(), &params.values, States::Train(&mut params.states));
+            program.backward(&inputs, feed.batch(), params);
+        });
         self.examples = feed.batch();
         Ok(self.arena[loss.start])
     }
@@ -207,7 +247,7 @@ impl Program {
     /// What was fed does not fit.
     pub fn run(&mut self, feed: &Feed<'_>, params: &Params) -> Result<(), FeedError> {
         let inputs = self.check(feed, params)?;
-        self.forward(&inputs, feed.batch(), &params.values, States::Keep(&params.states));
+        self.lead(|program| program.forward(&inputs, feed.batch(), &params.values, States::Keep(&params.states)));
         Ok(())
     }
 
@@ -249,7 +289,7 @@ impl Program {
 
     fn forward(&mut self, inputs: &[&[f32]], batch: usize, values: &[f32], mut states: States<'_>) {
         self.batch = batch;
-        let mode = self.plan.mode();
+        let (mode, planned, threads) = (self.plan.mode(), self.plan.batch(), crew::threads());
         if let Some(clocks) = &mut self.clocks {
             clocks.count(Pass::Forward);
         }
@@ -258,7 +298,7 @@ impl Program {
             let mut parts = cut(&mut self.arena, &step.forward.cuts);
             let output = parts.take(step.forward.output, step.shape.elements(batch));
             let saved = parts.take(step.forward.saved, step.saved.floats(batch));
-            let scratch = parts.take(step.forward.scratch, step.forward_scratch);
+            let scratch = parts.take(step.forward.scratch, step.forward.scratch_floats);
             let parts = parts.share();
             let inputs = values_of(step, |_| true, &step.forward.inputs, &parts, inputs, values, batch);
             let inputs = inputs.into_iter().map(|x| x.expect("every input was asked for")).collect();
@@ -277,9 +317,14 @@ impl Program {
                     saved: &mut *saved,
                     scratch,
                     states: &states.get()[step.states.clone()],
-                    rng: &mut self.rng,
+                    rng: (!step.by_example).then_some(&mut self.rng),
                 };
-                step.op.forward(at);
+                let [size, _] = step.part_sizes(batch, planned, threads);
+                if size < batch {
+                    parts::forward(&*step.op, at, size, &mut self.spare);
+                } else {
+                    step.op.forward(at);
+                }
                 saved
             };
             if let (Some(range), States::Train(states)) = (update, &mut states) {
@@ -299,6 +344,7 @@ impl Program {
             return;
         }
         self.arena[loss_grad.start] = 1.0;
+        let (planned, threads) = (self.plan.batch(), crew::threads());
         if let Some(clocks) = &mut self.clocks {
             clocks.count(Pass::Backward);
         }
@@ -307,7 +353,7 @@ impl Program {
             let back = step.backward.as_ref().expect("backward steps have a backward plan");
             let mut parts = cut(&mut self.arena, &back.cuts);
             let mut param_parts = cut(&mut self.grads, &back.param_cuts);
-            let scratch = parts.take(back.scratch, step.forward_scratch);
+            let scratch = parts.take(back.scratch, back.scratch_floats);
             let grads = back.grads.iter().zip(&step.shapes).map(|(grad, shape)| {
                 grad.as_ref().map(|grad| match grad.place {
                     GradPlace::Arena(part) => Grad::new(parts.take(Some(part), shape.elements(batch)), grad.fresh),
@@ -331,7 +377,12 @@ impl Program {
                 output: keeps.output().then(|| parts.get(back.output, step.shape.elements(batch))),
                 grads,
             };
-            step.op.backward(at);
+            let [_, size] = step.part_sizes(batch, planned, threads);
+            if size < batch {
+                parts::backward(&*step.op, at, size, back.sums, &mut self.spare);
+            } else {
+                step.op.backward(at);
+            }
             if let (Some(clocks), Some(begin)) = (&mut self.clocks, begin) {
                 clocks.add(Pass::Backward, number, begin);
             }

@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::arena::{Cuts, Part, Region};
 use super::feed::Input;
 use super::fuse::fuse;
+use super::parts;
 use super::pass_on::pass_on;
+use super::work::{Rates, Worker};
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, Shape, Var};
 use crate::op::{Mode, Op, Space};
@@ -39,7 +41,10 @@ pub(crate) struct Step {
     pub(crate) shape: Shape,
     pub(crate) states: Range<usize>,
     pub(crate) saved: Space,
-    pub(crate) forward_scratch: usize,
+    /// Whether it may run in parts of the batch.
+    pub(crate) by_example: bool,
+    /// Seconds that the forward pass of a whole batch is expected to take.
+    pub(crate) seconds: f64,
     pub(crate) forward: ForwardPlan,
     pub(crate) backward: Option<BackwardPlan>,
 }
@@ -51,6 +56,7 @@ pub(crate) struct ForwardPlan {
     pub(crate) output: Part,
     pub(crate) saved: Part,
     pub(crate) scratch: Part,
+    pub(crate) scratch_floats: usize,
 }
 
 #[derive(Debug)]
@@ -62,7 +68,14 @@ pub(crate) struct BackwardPlan {
     pub(crate) grad: Part,
     pub(crate) saved: Part,
     pub(crate) scratch: Part,
+    pub(crate) scratch_floats: usize,
     pub(crate) grads: SmallVec<[Option<GradTarget>; 4]>,
+    /// Seconds that a whole batch is expected to take.
+    pub(crate) seconds: f64,
+    /// Examples in a part, where gradients are sums over parts.
+    pub(crate) part: Option<usize>,
+    /// Floats of all those gradients together.
+    pub(crate) sums: usize,
 }
 
 /// Where a value is read from.
@@ -191,6 +204,14 @@ impl Life {
     }
 }
 
+/// How a backward pass is cut into parts.
+struct BackwardCut {
+    seconds: f64,
+    part: Option<usize>,
+    sums: usize,
+    scratch: usize,
+}
+
 /// The moment of an op's forward pass is its node's number; backward passes follow in reverse.
 struct Planner {
     nodes: Vec<Node>,
@@ -298,8 +319,32 @@ impl Planner {
         node.inputs.iter().map(|x| &self.nodes[x.index()].shape).collect()
     }
 
-    fn saved(&self, node: &Node, op: &Arc<dyn Op>) -> Space {
+    fn saved(&self, node: &Node, op: &dyn Op) -> Space {
         if self.mode == Mode::Train { op.saved(&self.shapes(node), &node.shape) } else { Space::NONE }
+    }
+
+    fn worker<'a>(&'a self, node: &'a Node, op: &'a dyn Op, shapes: &'a [&'a Shape]) -> Worker<'a> {
+        Worker { op, shapes, shape: &node.shape, saved: self.saved(node, op), batch: self.batch }
+    }
+
+    /// How the backward pass of an active op is cut into parts.
+    fn cut(&self, node: &Node, op: &dyn Op) -> BackwardCut {
+        let shapes = self.shapes(node);
+        let wanted = |k: usize| op.differentiates(k) && self.active[self.root[node.inputs[k].index()]];
+        let seconds = self.worker(node, op, &shapes).backward(wanted).seconds(Rates::TYPICAL);
+        let whole = op.scratch(&shapes, &node.shape, self.batch);
+        let fixed = (0..shapes.len()).filter(|&k| wanted(k) && !shapes[k].is_batched());
+        let sums = fixed.map(|k| shapes[k].len()).sum();
+        if !self.is_by_example(node, op) || sums == 0 {
+            return BackwardCut { seconds, part: None, sums: 0, scratch: whole };
+        }
+        let part = parts::planned(self.batch, seconds, sums);
+        let scratch = if part < self.batch { op.scratch(&shapes, &node.shape, part) + sums } else { whole };
+        BackwardCut { seconds, part: Some(part), sums, scratch }
+    }
+
+    fn is_by_example(&self, node: &Node, op: &dyn Op) -> bool {
+        op.by_example() && node.shape.is_batched() && self.saved(node, op).once == 0
     }
 
     fn plan(self) -> Result<Plan, GraphError> {
@@ -317,9 +362,9 @@ impl Planner {
             values[i] = Life::new(node.shape.elements(self.batch), i);
             let floats = op.scratch(&self.shapes(node), &node.shape, self.batch);
             scratch[i] = Life::new(floats, i);
-            saved[i] = Life::new(self.saved(node, op).floats(self.batch), i);
+            saved[i] = Life::new(self.saved(node, &**op).floats(self.batch), i);
             if self.active[i] {
-                back_scratch[i] = Life::new(floats, back);
+                back_scratch[i] = Life::new(self.cut(node, &**op).scratch, back);
                 saved[i].reach(back);
                 if passed[i] == i {
                     grads[i] = Life::new(node.shape.elements(self.batch), back);
@@ -405,17 +450,21 @@ impl Planner {
                 output: cuts.part(own[0]),
                 saved: cuts.part(own[1]),
                 scratch: cuts.part(own[2]),
+                scratch_floats: own[2].len,
                 cuts,
             };
+            let shapes = self.shapes(node);
+            let seconds = self.worker(node, &**op, &shapes).forward().seconds(Rates::TYPICAL);
             step_of[i] = steps.len();
             steps.push(Step {
                 path: node.path.clone(),
                 op: Arc::clone(op),
-                shapes: self.shapes(node).into_iter().cloned().collect(),
+                shapes: shapes.into_iter().cloned().collect(),
                 shape: node.shape.clone(),
                 states: node.states.clone(),
-                saved: self.saved(node, op),
-                forward_scratch: region(3, i).len,
+                saved: self.saved(node, &**op),
+                by_example: self.is_by_example(node, &**op),
+                seconds,
                 forward,
                 backward: None,
             });
@@ -467,13 +516,18 @@ impl Planner {
                 Some(GradTarget { place, fresh })
             });
             let grads = grads.collect();
+            let BackwardCut { seconds, part, sums, .. } = self.cut(node, &**op);
             let plan = BackwardPlan {
                 inputs: node.inputs.iter().map(|x| place_of(x.index(), &cuts)).collect(),
                 output: output.and_then(|region| cuts.part(region)),
                 grad: cuts.part(own[1]),
                 saved: cuts.part(own[2]),
                 scratch: cuts.part(own[3]),
+                scratch_floats: own[3].len,
                 grads,
+                seconds,
+                part,
+                sums,
                 cuts,
                 param_cuts,
             };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::plan::Step;
-use crate::graph::Shape;
+use super::work::Work;
 
 /// The pass of a step that was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,24 +104,8 @@ impl Profile {
 
 impl Step {
     fn measured(&self, pass: Pass, seconds: f64, batch: usize) -> Measured {
-        let floats = |shape: &Shape| shape.elements(batch) as f64;
-        let shapes: Vec<&Shape> = self.shapes.iter().collect();
-        let forward_flops = 2.0 * self.shape.copies(batch) as f64 * self.op.madds(&shapes, &self.shape) as f64;
-        let saved = self.saved.floats(batch) as f64;
-        let (flops, moved) = match (pass, &self.backward) {
-            (Pass::Backward, Some(back)) => {
-                let keeps = self.op.keeps();
-                let wanted = back.grads.iter().flatten().count().min(2) as f64;
-                let read: f64 =
-                    self.shapes.iter().enumerate().filter(|(i, _)| keeps.input(*i)).map(|(_, s)| floats(s)).sum();
-                let written: f64 =
-                    back.grads.iter().zip(&self.shapes).filter(|(g, _)| g.is_some()).map(|(_, s)| floats(s)).sum();
-                let output = if keeps.output() { floats(&self.shape) } else { 0.0 };
-                (forward_flops * wanted, read + written + output + floats(&self.shape) + saved)
-            }
-            _ => (forward_flops, self.shapes.iter().map(floats).sum::<f64>() + floats(&self.shape) + saved),
-        };
-        Measured { op: self.op.name(), path: self.path.clone(), pass, seconds, flops, bytes: 4.0 * moved }
+        let Work { flops, bytes } = self.work(pass, batch);
+        Measured { op: self.op.name(), path: self.path.clone(), pass, seconds, flops, bytes }
     }
 }
 

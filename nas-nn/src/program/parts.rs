@@ -1,0 +1,317 @@
+//! One step in parts: some of its examples at a time, one part after the other or on the threads of a crew.
+//!
+//! Where parts only write what is their own, their size may depend on the number of threads. A gradient that is a sum over
+//! examples is another matter: it is a sum over parts, in their order, so their size is planned once and kept to with any
+//! number of threads, one included.
+
+use smallvec::SmallVec;
+
+use super::plan::Step;
+use super::work::Rates;
+use crate::graph::Shape;
+use crate::kernel::axpy;
+use crate::kernel::crew::{self, MAX_PARTS};
+use crate::op::{Backward, Forward, Grad, Op};
+
+/// Less work is not worth handing to another thread.
+const SECONDS: f64 = 20e-6;
+/// The most parts of a sum over examples.
+const MOST: usize = 8;
+/// By how much a part's work must exceed that of adding its sums up.
+const WORTH: f64 = 32.0;
+
+/// Examples in a part of a backward pass that takes `seconds` for `batch` of them and yields `floats` sums over examples.
+pub(super) fn planned(batch: usize, seconds: f64, floats: usize) -> usize {
+    // Written, read and added to the first part's, from the second-level cache.
+    let adding = 12.0 * floats as f64 / (2.0 * Rates::TYPICAL.bytes);
+    let parts = (seconds / SECONDS.max(WORTH * adding)) as usize;
+    let parts = parts.clamp(1, MOST.min(batch));
+    // A power of two, because batches and vectors are.
+    batch.div_ceil(1 << parts.ilog2())
+}
+
+impl Step {
+    /// Examples in a part of the forward and of the backward pass of `batch` examples, `planned` being those of the plan.
+    pub(super) fn part_sizes(&self, batch: usize, planned: usize, threads: usize) -> [usize; 2] {
+        if !self.by_example {
+            return [batch; 2];
+        }
+        let free = |seconds: f64| {
+            let seconds = seconds * batch as f64 / planned as f64;
+            let parts = ((seconds / SECONDS) as usize).clamp(1, threads.min(MAX_PARTS).min(batch));
+            batch.div_ceil(parts)
+        };
+        let Some(back) = &self.backward else { return [free(self.seconds), batch] };
+        let backward = back.part.map_or_else(|| free(back.seconds), |part| part.min(batch));
+        // What was saved is read as it was written.
+        let forward = if self.saved.floats(1) > 0 { backward } else { free(self.seconds) };
+        [forward, backward]
+    }
+
+    /// Floats of `spare` memory that either pass takes to run in parts on several threads.
+    pub(super) fn spare(&self, batch: usize, threads: usize) -> [usize; 2] {
+        let shapes: SmallVec<[&Shape; 4]> = self.shapes.iter().collect();
+        let sizes = self.part_sizes(batch, batch, threads);
+        let sums = self.backward.as_ref().map_or(0, |back| back.sums);
+        [(sizes[0], 0), (sizes[1], sums)].map(|(size, sums)| {
+            let parts = batch.div_ceil(size);
+            if parts < 2 { 0 } else { parts * self.op.scratch(&shapes, &self.shape, size) + (parts - 1) * sums }
+        })
+    }
+}
+
+/// Runs the forward pass in parts of `size` examples. `spare` is the working memory of all parts together where they run
+/// at once.
+pub(super) fn forward(op: &dyn Op, at: Forward<'_>, size: usize, spare: &mut [f32]) {
+    let Forward { batch, mode, shapes, shape, inputs, mut output, mut saved, scratch, states, .. } = at;
+    let parts = batch.div_ceil(size);
+    let (wave, scratch) = if crew::threads() > 1 { (parts, spare) } else { (1, scratch) };
+    let (own, saved_each) = (scratch.len() / wave, saved.len() / batch);
+    for first in (0..parts).step_by(wave) {
+        let mut scratch = &mut *scratch;
+        let mut jobs = SmallVec::<[Option<Forward<'_>>; MAX_PARTS]>::new();
+        for part in first..(first + wave).min(parts) {
+            let from = part * size;
+            let count = size.min(batch - from);
+            jobs.push(Some(Forward {
+                batch: count,
+                mode,
+                shapes,
+                shape,
+                inputs: inputs.iter().zip(shapes).map(|(x, shape)| examples(x, shape, from, count)).collect(),
+                output: front(&mut output, shape.elements(count)),
+                saved: front(&mut saved, saved_each * count),
+                scratch: front(&mut scratch, own),
+                states,
+                rng: None,
+            }));
+        }
+        crew::each(&mut jobs, |job| op.forward(job.take().expect("a part runs once")));
+    }
+}
+
+/// Runs the backward pass in parts of `size` examples. The first part's sums go where they belong; those of the others
+/// stand behind the working memory, `sums` floats a part, and are added in order.
+pub(super) fn backward(op: &dyn Op, at: Backward<'_>, size: usize, sums: usize, spare: &mut [f32]) {
+    let Backward { batch, shapes, shape, grad, saved, scratch, inputs, output, grads } = at;
+    let parts = batch.div_ceil(size);
+    // How many run at once, and their memory.
+    let (wave, memory) = if crew::threads() > 1 { (parts, spare) } else { (1, scratch) };
+    let others = if wave == 1 { 1 } else { parts - 1 };
+    let (scratch, partial) = memory.split_at_mut(memory.len() - others * sums);
+    let (own, saved_each) = (scratch.len() / wave, saved.len() / batch);
+    let mut batched = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
+    let mut fixed = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
+    for (grad, shape) in grads.into_iter().zip(shapes) {
+        let (to, other) = if shape.is_batched() { (&mut batched, &mut fixed) } else { (&mut fixed, &mut batched) };
+        to.push(grad.map(Grad::parts));
+        other.push(None);
+    }
+    let is_fixed: SmallVec<[bool; 8]> = fixed.iter().map(Option::is_some).collect();
+    for first in (0..parts).step_by(wave) {
+        {
+            let (mut scratch, mut partial) = (&mut *scratch, &mut *partial);
+            let mut whole = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
+            whole.extend(fixed.iter_mut().map(|to| to.as_mut().map(|(values, add)| (&mut **values, *add))));
+            let mut jobs = SmallVec::<[Option<Backward<'_>>; MAX_PARTS]>::new();
+            for part in first..(first + wave).min(parts) {
+                let from = part * size;
+                let count = size.min(batch - from);
+                let grads = (0..shapes.len()).map(|i| {
+                    if let Some((values, add)) = &mut batched[i] {
+                        return Some(Grad::new(front(values, shapes[i].elements(count)), !*add));
+                    }
+                    match whole[i].take_if(|_| part == 0) {
+                        Some((values, add)) => Some(Grad::new(values, !add)),
+                        None => is_fixed[i].then(|| Grad::new(front(&mut partial, shapes[i].len()), true)),
+                    }
+                });
+                jobs.push(Some(Backward {
+                    grads: grads.collect(),
+                    batch: count,
+                    shapes,
+                    shape,
+                    grad: examples(grad, shape, from, count),
+                    saved: &saved[from * saved_each..][..count * saved_each],
+                    scratch: front(&mut scratch, own),
+                    inputs: (inputs.iter().zip(shapes))
+                        .map(|(x, shape)| x.map(|x| examples(x, shape, from, count)))
+                        .collect(),
+                    output: output.map(|y| examples(y, shape, from, count)),
+                }));
+            }
+            crew::each(&mut jobs, |job| op.backward(job.take().expect("a part runs once")));
+        }
+        let mut partial = &*partial;
+        for _ in first.max(1)..(first + wave).min(parts) {
+            for (sum, shape) in fixed.iter_mut().zip(shapes) {
+                if let Some((sum, _)) = sum {
+                    let (part, rest) = partial.split_at(shape.len());
+                    axpy(1.0, part, sum);
+                    partial = rest;
+                }
+            }
+        }
+    }
+}
+
+/// The values of `count` examples from number `from` on; all of them where they exist once.
+fn examples<'a>(x: &'a [f32], shape: &Shape, from: usize, count: usize) -> &'a [f32] {
+    if shape.is_batched() { &x[from * shape.len()..][..count * shape.len()] } else { x }
+}
+
+/// Takes the first `len` elements off.
+fn front<'a>(of: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let (front, rest) = std::mem::take(of).split_at_mut(len);
+    *of = rest;
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use crate::op::{Attention, Conv2d, Gru, Lstm};
+    use crate::optim::{Adam, Optimizer, Sgd};
+    use crate::{Feed, Graph, Params, Program, Rng, Var};
+
+    /// Ops whose steps ran in parts, once with two threads.
+    type Cut = Vec<&'static str>;
+
+    /// Trains with 1, 2, 3 and 8 threads: the same bits in the losses, parameters, running statistics and outputs, of
+    /// whole and of smaller batches. Returns the ops that two threads work on in parts.
+    #[track_caller]
+    fn check(
+        batch: usize,
+        classes: Option<(usize, &[usize])>,
+        dims: &[usize],
+        net: impl for<'g> Fn(Var<'g>) -> Var<'g>,
+    ) -> Cut {
+        let graph = Graph::new();
+        let x = match classes {
+            Some((classes, dims)) => graph.classes("x", classes, dims),
+            None => graph.input("x", dims),
+        };
+        let logits = net(x);
+        let last = logits.last();
+        let rest = logits.shape().dims()[..logits.shape().rank() - 1].to_vec();
+        let loss = logits.cross_entropy(graph.classes("y", last, &rest));
+        let len = x.shape().len();
+        let value = |i: usize| match classes {
+            Some((classes, _)) => (i * 7 % classes) as f32,
+            None => ((i * 37 % 101) as f32 / 50.0 - 1.0) * if i % 3 == 0 { 1.0 } else { 0.3 },
+        };
+        let values: Vec<f32> = (0..batch * len).map(value).collect();
+        let labels: Vec<f32> = (0..batch * rest.iter().product::<usize>()).map(|i| (i % last) as f32).collect();
+        let run = |threads: usize, optimizer: &mut dyn Optimizer| {
+            let mut params = Params::init(&graph, &mut Rng::seed_from_u64(5));
+            let mut program = Program::train(&graph, loss, &[logits], batch).unwrap();
+            program.set_rng(Rng::seed_from_u64(7));
+            program.set_threads(threads).unwrap();
+            assert_eq!(program.threads(), threads);
+            let mut bits = Vec::new();
+            for n in [batch, batch - 3, batch / 2, batch] {
+                let feed = Feed::new(n).with("x", &values[..n * len]).with("y", &labels[..n * labels.len() / batch]);
+                bits.push(program.step(&feed, &mut params, optimizer).unwrap().to_bits());
+                bits.extend(program.output(0).iter().map(|x| x.to_bits()));
+            }
+            let mut eval = Program::eval(&graph, &[logits], batch).unwrap();
+            eval.set_threads(threads).unwrap();
+            eval.run(&Feed::new(batch).with("x", &values), &params).unwrap();
+            bits.extend(eval.output(0).iter().map(|x| x.to_bits()));
+            bits.extend(params.values().iter().map(|x| x.to_bits()));
+            bits.extend(params.states.iter().flatten().map(|x| x.to_bits()));
+            assert!(params.values().iter().all(|x| x.is_finite()));
+            bits
+        };
+        for optimizer in 0..2 {
+            let with = |threads: usize| match optimizer {
+                0 => run(threads, &mut Sgd::new(0.05)),
+                _ => run(threads, &mut Adam::new(1e-3)),
+            };
+            let alone = with(1);
+            for threads in [2, 3, 8] {
+                assert!(alone == with(threads), "other bits with {threads} threads");
+            }
+        }
+        let program = Program::train(&graph, loss, &[], batch).unwrap();
+        let steps = program.plan().forward_steps();
+        let cut = steps.filter(|step| step.part_sizes(batch, batch, 2).iter().any(|&size| size < batch));
+        let mut cut: Cut = cut.map(|step| step.op.name()).collect();
+        cut.sort_unstable();
+        cut.dedup();
+        cut
+    }
+
+    #[test]
+    fn convolutional_networks() {
+        let cut = check(40, None, &[3, 20, 20], |x| {
+            let x = x.conv2d(16, 3).batch_norm().relu();
+            let y = x.conv(Conv2d::new(32, 3).stride(2).bias(true)).silu();
+            let y = y.conv(Conv2d::new(32, 5).groups(32)).group_norm(4).relu().dropout(0.2);
+            let y = y.conv2d(64, 1).batch_norm() + y.conv2d(64, 3).batch_norm();
+            let y = y.gelu().max_pool2d(2) + y.avg_pool2d(2, 2, 0);
+            (y * y.sigmoid()).global_avg_pool().linear(10)
+        });
+        for op in ["conv2d", "group_norm", "silu", "mul", "sigmoid"] {
+            assert!(cut.contains(&op), "{op} is not among {cut:?}");
+        }
+    }
+
+    #[test]
+    fn recurrent_networks() {
+        let cut = check(35, Some((50, &[30])), &[], |x| {
+            let x = x.embedding(50, 96);
+            (x.lstm(Lstm::new(128)) + x.gru(Gru::new(128))).linear(50)
+        });
+        assert!(cut.contains(&"add"), "{cut:?}");
+    }
+
+    #[test]
+    fn transformers() {
+        let cut = check(20, Some((64, &[48])), &[], |x| {
+            let mut x = x.embedding(64, 128);
+            for _ in 0..2 {
+                x = x + x.layer_norm().self_attention(Attention::new(4).causal());
+                x = x + x.rms_norm().linear(512).gelu().linear(128);
+            }
+            x.layer_norm().linear(64)
+        });
+        for op in ["attention", "layer_norm", "rms_norm", "gelu"] {
+            assert!(cut.contains(&op), "{op} is not among {cut:?}");
+        }
+    }
+
+    /// The sums over parts are the gradient: against whole batches that are too small to be cut.
+    #[test]
+    fn sums_over_parts_are_the_gradient() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[8, 16, 16]).conv(Conv2d::new(24, 3).bias(true));
+        let y = y.group_norm(2).silu().conv2d(16, 3) * graph.parameter("factor", &[16, 1, 1], crate::Init::ONES);
+        let loss = y.global_avg_pool().linear(4).cross_entropy(graph.class("y", 4));
+        let values: Vec<f32> = (0..32 * 2048).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let labels: Vec<f32> = (0..32).map(|i| (i % 4) as f32).collect();
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(5));
+        let mut whole = Program::train(&graph, loss, &[], 32).unwrap();
+        let cut = whole.plan().backward_steps().filter(|(_, step)| step.part_sizes(32, 32, 1)[1] < 32);
+        assert!(cut.count() >= 3, "the convolutions and the norm");
+        whole.gradients(&Feed::new(32).with("x", &values).with("y", &labels), &mut params).unwrap();
+        let mut single = Program::train(&graph, loss, &[], 1).unwrap();
+        for (x, y) in values.chunks(2048).zip(labels.chunks(1)) {
+            single.accumulate(&Feed::new(1).with("x", x).with("y", y), &mut params).unwrap();
+        }
+        let largest = single.grads().iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+        for (a, b) in whole.grads().iter().zip(single.grads()) {
+            assert!((a - b).abs() <= 1e-5 * largest.max(1e-3), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn no_threads_are_an_error() {
+        let graph = Graph::new();
+        let y = graph.input("x", &[2]).tanh();
+        let mut program = Program::eval(&graph, &[y], 1).unwrap();
+        assert!(program.set_threads(0).is_err());
+        assert_eq!(program.threads(), 1);
+    }
+}
