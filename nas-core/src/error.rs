@@ -247,4 +247,7 @@ pub enum Error {
     /// A budget that is no budget.
     #[error("{0}")]
     Budget(String),
+    /// An evaluator that cannot evaluate anything.
+    #[error("{0}")]
+    Evaluator(String),
 }

@@ -1,9 +1,13 @@
 //! Who measures an architecture, and how it reports while it does.
 
+mod process;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::event::{Event, Observer};
 use crate::{Failure, Metrics, Trial};
+
+pub use process::ProcessEvaluator;
 
 /// Measures architectures: usually by training a network.
 ///

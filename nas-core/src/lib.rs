@@ -57,7 +57,7 @@ mod trial;
 
 pub use architecture::{Architecture, Value};
 pub use error::{ArchitectureError, Error, SpaceError};
-pub use evaluator::{Evaluator, Reporter};
+pub use evaluator::{Evaluator, ProcessEvaluator, Reporter};
 pub use event::{Event, Observer, StopReason};
 pub use metrics::Metrics;
 pub use objective::{Direction, Objective};
