@@ -341,7 +341,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::sync::atomic::AtomicBool;
 
@@ -384,8 +385,10 @@ mod tests {
 
     #[test]
     fn epochs_are_reported() {
+        /// Trial, epoch, epochs, loss.
+        type Heard = (u64, u32, u32, Option<f64>);
         #[derive(Default)]
-        struct Epochs(Mutex<Vec<(u64, u32, u32, Option<f64>)>>);
+        struct Epochs(Mutex<Vec<Heard>>);
         impl Observer for Epochs {
             fn event(&self, event: &Event<'_>) {
                 if let Event::Epoch { trial, epoch, epochs, metrics } = event {
