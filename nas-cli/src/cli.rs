@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Search for a network, train the best one to the full and score it on untouched data
-    Search(Search),
+    Search(Box<Search>),
     /// Continue a study exactly where it stopped
     Resume(Resume),
     /// List the studies of a folder
@@ -65,7 +65,8 @@ pub(crate) enum Command {
   nas search --trials 40 --seed 7             exactly 40 trials
   nas search my-images/ --time 10m            four IDX files in a folder
   nas search --agent random --trials 40       the control: no learning
-  nas search --space my-space.toml --study studies/mine")]
+  nas search --space my-space.toml --study studies/mine
+  nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
     /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not) [default: the embedded Fashion-MNIST subset]
     pub(crate) data: Option<PathBuf>,
@@ -92,6 +93,29 @@ pub(crate) struct Search {
     /// Read settings from a TOML file (space, agent, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// A program of the user's that measures architectures.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Program {
+    /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "epochs", "final_epochs", "final_seeds", "validation", "max_memory"])]
+    pub(crate) evaluator: Option<String>,
+
+    /// The program's metric to search for [default: accuracy]
+    #[arg(long, value_name = "NAME", requires = "evaluator")]
+    pub(crate) metric: Option<String>,
+
+    /// Less of the metric is better
+    #[arg(long, requires = "evaluator")]
+    pub(crate) minimize: bool,
+
+    /// The longest that the program may take for a trial: 90s, 10m
+    #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true, requires = "evaluator")]
+    pub(crate) trial_time: Option<Duration>,
 }
 
 /// Settings that decide a study's trials; each is also a key of the configuration file.

@@ -93,6 +93,60 @@ pub(crate) struct Config {
     pub(crate) seconds: Option<f64>,
 }
 
+/// What measures the trials of a study whose evaluator is the user's own program. Stored in the study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Program {
+    /// The program and its arguments.
+    pub(crate) evaluator: Vec<String>,
+    /// The longest that a trial may take.
+    pub(crate) trial_seconds: Option<f64>,
+    /// The budget it was started with, for `nas resume` without one.
+    pub(crate) trials: Option<u64>,
+    pub(crate) seconds: Option<f64>,
+}
+
+/// What measures the trials of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Work {
+    /// Networks are built and trained here.
+    Networks(Box<Config>),
+    /// The user's program.
+    Program(Program),
+}
+
+impl Work {
+    /// The application's part of a record.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(crate) fn of(configuration: &serde_json::Value) -> std::result::Result<Work, serde_json::Error> {
+        // Not as an enum, whose error would not say what is wrong.
+        if configuration.get("evaluator").is_some() {
+            serde_json::from_value(configuration.clone()).map(Work::Program)
+        } else {
+            serde_json::from_value(configuration.clone()).map(Work::Networks)
+        }
+    }
+
+    /// The configuration of a study that trains networks.
+    ///
+    /// # Errors
+    /// When its trials are measured by a program, so that there are no networks to train, save or use.
+    pub(crate) fn networks(self, study: &Path) -> Result<Config> {
+        match self {
+            Work::Networks(config) => Ok(*config),
+            Work::Program(program) => {
+                let command = program.evaluator.join(" ");
+                let message =
+                    format!("the trials of {} are measured by `{command}`; nas has no networks of it", study.display());
+                Err(Error::new(Kind::Study, message).next(format!("nas trials {} --sort reward", study.display())))
+            }
+        }
+    }
+}
+
 /// The agent that searches unless another is asked for.
 pub(crate) const DEFAULT_AGENT: &str = "reinforce";
 /// The space that is searched unless another is asked for.

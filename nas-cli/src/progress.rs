@@ -19,6 +19,8 @@ pub(crate) struct Limits {
 pub(crate) struct Progress {
     output: Output,
     limits: Limits,
+    /// The metric that is searched for.
+    metric: String,
     bar: ProgressBar,
     state: Mutex<State>,
 }
@@ -32,8 +34,8 @@ struct State {
 }
 
 impl Progress {
-    /// `trials` are those of an earlier run.
-    pub(crate) fn new(output: Output, limits: Limits, trials: &[Trial]) -> Self {
+    /// Of a search for `metric`; `trials` are those of an earlier run.
+    pub(crate) fn new(output: Output, limits: Limits, metric: &str, trials: &[Trial]) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if !output.shows_progress() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -45,14 +47,14 @@ impl Progress {
         let finished = trials.iter().filter(|t| t.is_finished()).count() as u64;
         let failed = trials.iter().filter(|t| t.is_finished() && t.reward().is_none()).count() as u64;
         let state = State { started: Instant::now(), finished, failed, best, entropy: None };
-        Progress { output, limits, bar, state: Mutex::new(state) }
+        Progress { output, limits, metric: metric.to_owned(), bar, state: Mutex::new(state) }
     }
 
     /// The heading of the improvement lines.
     pub(crate) fn heading(&self) {
         self.say(format!(
             "{:>6}  {:>8}  {:>10}  {:>8}  {:<20}  architecture",
-            "trial", "accuracy", "parameters", "madds", "chosen by"
+            "trial", self.metric, "parameters", "madds", "chosen by"
         ));
     }
 
@@ -89,9 +91,10 @@ impl Progress {
 
     fn improvement(&self, trial: &Trial) {
         let figure = |name: &str| trial.metric(name).map_or_else(String::new, output::short);
-        let accuracy = trial.metric("accuracy").unwrap_or_default();
+        let value = trial.metric(&self.metric).unwrap_or_default();
+        let width = self.metric.chars().count().max(8);
         self.say(format!(
-            "{:>6}  {accuracy:>8.4}  {:>10}  {:>8}  {:<20}  {}",
+            "{:>6}  {value:>width$.4}  {:>10}  {:>8}  {:<20}  {}",
             trial.number,
             figure("parameters"),
             figure("madds"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nas_core::{SqliteStorage, Storage as _, StudyRecord, Trial};
 
-use crate::config::Config;
+use crate::config::{Config, Work};
 use crate::error::{Error, Kind, Result};
 
 /// The folder of a study.
@@ -69,16 +69,22 @@ impl StudyFolder {
     }
 
     /// What the study is and its trials, read while others may write.
-    pub(crate) fn read(&self) -> Result<(StudyRecord, Config, Vec<Trial>)> {
+    pub(crate) fn read(&self) -> Result<(StudyRecord, Work, Vec<Trial>)> {
         let storage = SqliteStorage::open_read_only(&self.database())?;
         let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: self.path.clone() })?;
-        let config = self.config(&record)?;
-        Ok((record, config, storage.trials()?))
+        let work = self.work(&record)?;
+        Ok((record, work, storage.trials()?))
+    }
+
+    /// The same of a study that trains networks.
+    pub(crate) fn read_networks(&self) -> Result<(StudyRecord, Config, Vec<Trial>)> {
+        let (record, work, trials) = self.read()?;
+        Ok((record, work.networks(&self.path)?, trials))
     }
 
     /// The application's part of the record.
-    pub(crate) fn config(&self, record: &StudyRecord) -> Result<Config> {
-        serde_json::from_value(record.configuration.clone()).map_err(|e| {
+    pub(crate) fn work(&self, record: &StudyRecord) -> Result<Work> {
+        Work::of(&record.configuration).map_err(|e| {
             let why = format!("its configuration cannot be read: {e}");
             nas_core::Error::Damaged { path: self.path.clone(), why }.into()
         })
@@ -110,7 +116,7 @@ pub(crate) fn model(path: &Path) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let folder = StudyFolder::new(path);
-    let (_, _, trials) = folder.read()?;
+    let (_, _, trials) = folder.read_networks()?;
     let best = find(&trials, "best")?;
     let named = |kind: &str| folder.models().join(format!("{kind}-{}.safetensors", best.number));
     if let Some(file) = [named("winner"), named("trial")].into_iter().find(|file| file.exists()) {

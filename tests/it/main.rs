@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod errors;
+#[cfg(unix)]
+mod external;
 mod images;
 mod nas;
 mod study;

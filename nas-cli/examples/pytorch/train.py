@@ -26,7 +26,7 @@ def spirals(n, seed):
 
 def train(seed, architecture, report):
     torch.manual_seed(seed % 2**63)
-    width, activation = int(architecture["width"]), ACTIVATIONS[architecture["activation"]]
+    width, activation = architecture["width"], ACTIVATIONS[architecture["activation"]]
     layers, inputs = [], 2
     for _ in range(architecture["layers"]):
         layers += [nn.Linear(inputs, width), activation()]

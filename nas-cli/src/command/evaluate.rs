@@ -52,7 +52,7 @@ fn images(args: &cli::Evaluate) -> Result<(Images, String)> {
         // Without data: what the study that holds the model was made of.
         (None, None) => match study_folder::of_model(&args.model) {
             Some(folder) => {
-                let (_, config, _) = folder.read()?;
+                let (_, config, _) = folder.read_networks()?;
                 Ok((config.source.open_again(&config.data_hash)?.test, config.source.name()))
             }
             None => test_part(&Source::Embedded),

@@ -4,6 +4,7 @@ mod closing;
 mod completions;
 mod data;
 mod evaluate;
+mod external;
 mod predict;
 mod resume;
 mod search;
@@ -23,7 +24,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
     let output = *output;
     match cli.command {
         None => search::short(output),
-        Some(Command::Search(args)) => search::run(args, output),
+        Some(Command::Search(args)) => search::run(*args, output),
         Some(Command::Resume(args)) => resume::run(&args, output),
         Some(Command::Studies(args)) => studies::run(&args, output),
         Some(Command::Status(args)) => status::run(&args, output),

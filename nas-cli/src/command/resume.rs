@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use nas_core::{SqliteStorage, Storage as _, Study};
 
-use super::search;
+use super::{external, search};
 use crate::cli;
+use crate::config::Work;
 use crate::error::{Error, Result};
 use crate::log;
 use crate::output::Output;
@@ -19,23 +20,35 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
     let folder = StudyFolder::new(&args.study);
     let storage = Arc::new(SqliteStorage::open(&folder.database())?);
     let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: args.study.clone() })?;
-    let config = folder.config(&record)?;
-    let data = config.source.open_again(&config.data_hash)?;
+    let work = folder.work(&record)?;
     let done = storage.trials()?.iter().filter(|t| t.is_finished()).count() as u64;
+    let (trials, seconds) = match &work {
+        Work::Networks(config) => (config.trials, config.seconds),
+        Work::Program(program) => (program.trials, program.seconds),
+    };
     let limits = match (args.trials, args.time) {
-        (None, None) => Limits { trials: config.trials, time: config.seconds.map(Duration::from_secs_f64) },
+        (None, None) => Limits { trials, time: seconds.map(Duration::from_secs_f64) },
         (trials, time) => Limits { trials, time },
     };
     if args.trials.is_some_and(|trials| trials < done) {
         let message = format!("--trials is {} and the study has {done} trials already", args.trials.unwrap_or(0));
         return Err(Error::usage(message).next("give the number it shall have in all, or --time"));
     }
-    let parts = search::split(&data.train, &config, record.seed)?;
-    log::to(folder.path())?;
-    let study = Study::open(storage, |record| {
-        nas_rl::strategy(&record.strategy, &record.space, record.seed)
-            .map_err(|e| nas_core::Error::Strategy(e.to_string()))
-    })?;
-    output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
-    search::go(study, &config, &data, parts, limits, jobs, &folder, output)
+    let begin = || -> Result<Study> {
+        log::to(folder.path())?;
+        let study = Study::open(storage, |record| {
+            nas_rl::strategy(&record.strategy, &record.space, record.seed)
+                .map_err(|e| nas_core::Error::Strategy(e.to_string()))
+        })?;
+        output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
+        Ok(study)
+    };
+    match work {
+        Work::Networks(config) => {
+            let data = config.source.open_again(&config.data_hash)?;
+            let parts = search::split(&data.train, &config, record.seed)?;
+            search::go(begin()?, &config, &data, parts, limits, jobs, &folder, output)
+        }
+        Work::Program(program) => external::go(begin()?, &program, limits, jobs, &folder, output),
+    }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nas_core::{Budget, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord, Trial};
+use nas_core::{
+    Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord, Trial,
+};
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family::{self, Task};
@@ -25,7 +27,7 @@ const SHORT_TIME: Duration = Duration::from_secs(20);
 
 /// How many trials may be proposed ahead of the last one observed. Part of every study: more would let more threads work
 /// at once, less would let the policy learn from fresher trials.
-const LAG: usize = 4;
+pub(super) const LAG: usize = 4;
 
 /// `nas` alone: the main job with a short budget.
 pub(crate) fn short(output: Output) -> Result<()> {
@@ -39,6 +41,9 @@ pub(crate) fn short(output: Output) -> Result<()> {
 
 /// Runs a new study.
 pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
+    if args.program.evaluator.is_some() {
+        return super::external::run(args, output);
+    }
     let settings = config::merge(args.settings, args.config.as_deref())?;
     let jobs = jobs(args.jobs)?;
     let limits = limits(args.trials, args.time)?;
@@ -103,10 +108,26 @@ pub(crate) fn go(
 ) -> Result<()> {
     let family = family::family(&config.family)?;
     let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory);
-    let progress = Progress::new(output, limits, study.trials());
+    run_study(&mut study, &trainer, limits, jobs, folder, output)?;
+    super::closing::close(study.trials(), study.record(), config, data, jobs, folder, output)
+}
+
+/// Runs a study to the end of its budget, with all that a person sees of it.
+///
+/// # Errors
+/// What the study says; that it was interrupted, and how to go on.
+pub(crate) fn run_study(
+    study: &mut Study,
+    evaluator: &dyn Evaluator,
+    limits: Limits,
+    jobs: usize,
+    folder: &StudyFolder,
+    output: Output,
+) -> Result<()> {
+    let progress = Progress::new(output, limits, &study.record().objective.metric, study.trials());
     progress.heading();
     let budget = Budget { trials: limits.trials, time: limits.time };
-    let outcome = study.run(&trainer, &budget, jobs, &progress, interrupt::flag());
+    let outcome = study.run(evaluator, &budget, jobs, &progress, interrupt::flag());
     progress.finish();
     let outcome = outcome?;
     let resume = format!("nas resume {}", folder.path().display());
@@ -116,7 +137,7 @@ pub(crate) fn go(
         return Err(Error::new(Kind::Interrupted, message).next(format!("continue with `{resume}`")));
     }
     output.line(format!("\nSearch over: {}. {} trials.", outcome.reason, finished(study.trials())));
-    super::closing::close(study.trials(), study.record(), config, data, jobs, folder, output)
+    Ok(())
 }
 
 fn finished(trials: &[Trial]) -> usize {
@@ -144,7 +165,7 @@ pub(crate) fn jobs(asked: Option<usize>) -> Result<usize> {
     }
 }
 
-fn limits(trials: Option<u64>, time: Option<Duration>) -> Result<Limits> {
+pub(super) fn limits(trials: Option<u64>, time: Option<Duration>) -> Result<Limits> {
     if trials == Some(0) {
         return Err(Error::usage("--trials is 0; a search needs at least one trial"));
     }

@@ -4,16 +4,17 @@ use nas_core::{Architecture, Trial, TrialState};
 use nas_nn::family::{self, Task};
 
 use crate::cli;
+use crate::config::Work;
 use crate::error::Result;
 use crate::output::{self, Output};
 use crate::study_folder::{self, StudyFolder};
 
 /// Shows a study or a trial.
 pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
-    let (record, config, trials) = StudyFolder::new(&args.study).read()?;
+    let (record, work, trials) = StudyFolder::new(&args.study).read()?;
     let Some(name) = &args.trial else {
         output.json(&record);
-        let settings = toml::to_string(&config).unwrap_or_else(|e| e.to_string());
+        let settings = toml::to_string(&work).unwrap_or_else(|e| e.to_string());
         output.answer(format!(
             "# {}: agent {}, seed {}\n{settings}\n{}",
             args.study.display(),
@@ -26,7 +27,9 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
     let trial = study_folder::find(&trials, name)?;
     output.json(trial);
     output.answer(about(trial));
-    output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    if let Work::Networks(config) = work {
+        output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    }
     Ok(())
 }
 

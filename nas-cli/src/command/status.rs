@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nas_core::{Failure, Origin, SqliteStorage, Storage as _, Trial, TrialState};
 
 use crate::cli::StudyOnly;
+use crate::config::Work;
 use crate::error::Result;
 use crate::output::{self, Output};
 use crate::statistics::Summary;
@@ -13,7 +14,7 @@ use crate::study_folder::{self, StudyFolder};
 /// Shows the state of a study, running or not.
 pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
     let folder = StudyFolder::new(&args.study);
-    let (record, config, trials) = folder.read()?;
+    let (record, work, trials) = folder.read()?;
     let diagnostics = SqliteStorage::open_read_only(&folder.database())?.diagnostics()?;
     let last = diagnostics.iter().rev().map(|(_, d)| d).find(|d| !d.0.is_empty());
 
@@ -41,7 +42,10 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
     }));
     let mut lines = vec![
         format!("study     {} ({})", args.study.display(), if running { "running now" } else { "stopped" }),
-        format!("data      {}", config.task),
+        match &work {
+            Work::Networks(config) => format!("data      {}", config.task),
+            Work::Program(program) => format!("measured  by {}", program.evaluator.join(" ")),
+        },
         format!("space     {}: {} architectures", record.space.name(), record.space.cardinality()),
         format!("agent     {}, seed {}", record.strategy, record.seed.value()),
         format!("trials    {} complete, {} failed, {open} open", complete.len(), failed.values().sum::<usize>()),

@@ -13,7 +13,7 @@ use crate::study_folder::{self, StudyFolder};
 /// Trains a trial's architecture from several seeds and scores each on the test images.
 pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
     let folder = StudyFolder::new(&args.study);
-    let (record, config, trials) = folder.read()?;
+    let (record, config, trials) = folder.read_networks()?;
     let family = family::family(&config.family)?;
     let (name, architecture) = if args.trial == "default" {
         ("default".to_owned(), family.default_architecture())

@@ -13,7 +13,8 @@ use crate::study_folder::StudyFolder;
 
 /// Lists the trials.
 pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
-    let (_, _, mut trials) = StudyFolder::new(&args.study).read()?;
+    let (record, _, mut trials) = StudyFolder::new(&args.study).read()?;
+    let metric = record.objective.metric.as_str();
     let by = |name: &'static str| {
         move |a: &Trial, b: &Trial| -> Ordering {
             let figure = |t: &Trial| t.metric(name).unwrap_or(f64::INFINITY);
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
         let figure = |name: &str| trial.metric(name).map_or_else(|| "-".to_owned(), output::short);
         let state = match &trial.state {
             TrialState::Running => "open".to_owned(),
-            TrialState::Complete { reward, .. } => format!("{reward:.4}"),
+            TrialState::Complete { metrics, reward } => format!("{:.4}", metrics.get(metric).unwrap_or(*reward)),
             TrialState::Failed { failure } => failure.to_string(),
         };
         vec![
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
             progress::describe(trial),
         ]
     });
-    let header = ["trial", "accuracy", "parameters", "madds", "seconds", "chosen by", "architecture"];
+    let header = ["trial", metric, "parameters", "madds", "seconds", "chosen by", "architecture"];
     if !trials.is_empty() {
         output.answer(output::table(&header, &[0, 1, 2, 3, 4], rows.collect()));
     }

@@ -1,0 +1,133 @@
+//! `nas search --evaluator`: any program measures.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::nas::nas;
+
+const SPACE: &str = r#"
+name = "box"
+
+[[decision]]
+name = "height"
+kind = "integer"
+low = 1
+high = 6
+
+[[decision]]
+name = "width"
+kind = "integer"
+low = 1
+high = 6
+"#;
+
+/// Answers with the area of the box; a box of height 6 is a mistake, and one of width 6 kills it.
+const PROGRAM: &str = r#"
+while read -r line; do
+    height=${line#*height\":}; height=${height%%[,\}]*}
+    width=${line#*width\":}; width=${width%%[,\}]*}
+    [ "$width" = 6 ] && { echo "too wide" >&2; exit 9; }
+    if [ "$height" = 6 ]; then echo '{"error": "too high"}'
+    else echo "{\"metrics\": {\"area\": $((height * width))}}"; fi
+done
+"#;
+
+fn set_up() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("space.toml"), SPACE).unwrap();
+    fs::write(folder.path().join("area.sh"), PROGRAM).unwrap();
+    folder
+}
+
+fn search(folder: &Path) -> assert_cmd::Command {
+    let mut command = nas(folder);
+    command.args([
+        "search",
+        "--evaluator",
+        "sh area.sh",
+        "--space",
+        "space.toml",
+        "--metric",
+        "area",
+        "--study",
+        "study",
+    ]);
+    command
+}
+
+/// What a command that succeeds writes to standard output.
+fn told(mut command: assert_cmd::Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+fn run(folder: &Path, args: &[&str]) -> String {
+    let mut command = nas(folder);
+    command.args(args);
+    told(command)
+}
+
+/// What a command that fails writes to standard error.
+fn blamed(folder: &Path, args: &[&str]) -> String {
+    String::from_utf8(nas(folder).args(args).assert().failure().get_output().stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_program_is_searched_resumed_and_shown() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "20"]).assert().success();
+    let text = run(path, &["resume", "study", "--trials", "36"]);
+    assert!(
+        text.contains("resumed at trial 20") && text.contains("The best trials by area (more is better)"),
+        "{text}"
+    );
+
+    let trials = run(path, &["trials", "study", "--json"]);
+    let trials: Vec<Value> = trials.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(trials.len(), 36, "all there are");
+    let complete = |t: &&Value| t["state"] == "complete";
+    assert_eq!(trials.iter().filter(complete).count(), 25);
+    let failed: Vec<&str> = trials.iter().filter_map(|t| t["failure"]["message"].as_str()).collect();
+    assert_eq!(failed.iter().filter(|why| **why == "too high").count(), 5);
+    assert_eq!(failed.iter().filter(|why| why.contains("too wide")).count(), 6);
+
+    let best = run(path, &["show", "study", "best"]);
+    assert!(best.contains("height = 5") && best.contains("width = 5"), "{best}");
+    assert!(run(path, &["status", "study"]).contains("by sh area.sh"));
+    assert!(blamed(path, &["train", "study", "best"]).contains("nas has no networks of it"));
+}
+
+#[test]
+fn less_may_be_better() {
+    let folder = set_up();
+    let mut command = search(folder.path());
+    command.args(["--minimize", "--trials", "36", "--json"]);
+    let text = told(command);
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(result["trial"]["metrics"]["area"], 1.0);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let folder = set_up();
+    let path = folder.path();
+    let mistake = |args: &[&str], expected: &str| {
+        let said = blamed(path, &[&["search"], args].concat());
+        assert!(said.contains(expected), "{said}");
+    };
+    mistake(&["--evaluator", "sh area.sh"], "--evaluator needs --space");
+    mistake(&["--evaluator", "sh 'area.sh", "--space", "space.toml"], "cannot be split into words");
+    mistake(&["--evaluator", "", "--space", "space.toml"], "no program is named");
+    mistake(&["--evaluator", "sh area.sh", "--space", "space.toml", "--epochs", "3"], "cannot be used with");
+    mistake(&["--minimize"], "--evaluator");
+    mistake(
+        &["--evaluator", "/no/such/program", "--space", "space.toml", "--trials", "3", "--study", "s2"],
+        "\"/no/such/program\" cannot be started",
+    );
+    mistake(
+        &["--evaluator", "sh area.sh", "--space", "space.toml", "--trials", "12", "--study", "s3"],
+        "no metric \"accuracy\" was measured; measured: area",
+    );
+}
