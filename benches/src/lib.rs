@@ -3,6 +3,7 @@
 
 pub mod measure;
 pub mod networks;
+pub mod random;
 pub mod workloads;
 
 use nas_nn::error::{FeedError, GraphError};

@@ -6,13 +6,15 @@
 //!   `{"do": "product", "seconds": 1}`. What cannot be done is answered by `{"error": …}`.
 //! * `peer startup W2` does the first step, says so in a line, and goes on to the figures of a fresh process.
 //! * `peer steps W2 5` does that many steps and nothing else, for a profiler that counts in `counted_steps`.
+//! * `peer graphs 1 200` writes 200 random graphs of seed 1 with what they are fed and what our engine finds, a line of JSON
+//!   each; `benches/peers/check.py` reads them.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use nas_benches::workloads::{self, Batch, Training, find};
-use nas_benches::{Error, measure};
-use serde::Deserialize;
+use nas_benches::{Error, measure, random};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Steps after which a fresh process tells its memory: every buffer of training has been used then.
@@ -38,7 +40,8 @@ fn main() -> ExitCode {
         [] => serve(),
         ["startup", workload] => startup(workload),
         ["steps", workload, count] => steps(workload, count),
-        _ => Err("usage: peer [startup WORKLOAD | steps WORKLOAD COUNT]".into()),
+        ["graphs", seed, count] => graphs(seed, count),
+        _ => Err("usage: peer [startup WORKLOAD | steps WORKLOAD COUNT | graphs SEED COUNT]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,9 +122,18 @@ fn counted_steps(training: &mut Training, batch: &Batch, count: usize) -> Result
     run(training, batch, count)
 }
 
+/// Random graphs, all operations among them.
+fn graphs(seed: &str, count: &str) -> Done {
+    let (seed, count) = (seed.parse()?, count.parse()?);
+    for number in 0..count {
+        say(&random::case(seed, number).map_err(|error| format!("graph {number} of seed {seed}: {error}"))?)?;
+    }
+    Ok(())
+}
+
 /// One line, sent at once.
-fn say(answer: &Value) -> io::Result<()> {
+fn say(answer: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{answer}")?;
+    writeln!(out, "{}", serde_json::to_string(answer)?)?;
     out.flush()
 }
