@@ -407,13 +407,14 @@ def compare(case):
         share = distance / allowed if distance == distance else float("inf")
         if share > worst[0]:
             worst = (share, name, from_exact, rounding)
-    share, name, ours, theirs = worst
+    # What is not finite is no number in JSON.
+    share, ours, theirs = (min(x, 1e30) if x == x else 1e30 for x in (worst[0], *worst[2:]))
     return {
         "number": case["number"],
         "target": case["target"],
         "operations": [step["op"] for step in case["steps"]],
-        "error": min(share, 1e30),
-        "worst": name,
+        "error": share,
+        "worst": worst[1],
         "ours_from_double": ours,
         "torch_from_double": theirs,
     }
