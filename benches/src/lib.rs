@@ -1,8 +1,10 @@
 //! The workloads that are measured side by side with PyTorch, and how they are measured. `cargo xtask bench --peers` runs
 //! them; the benchmarks of criterion are in `benches/`, run by `cargo xtask bench`.
 
+pub mod epoch;
 pub mod measure;
 pub mod networks;
+pub mod random;
 pub mod workloads;
 
 use nas_nn::error::{FeedError, GraphError};

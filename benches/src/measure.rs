@@ -20,7 +20,7 @@ const FEWEST: usize = 3;
 /// Steady training steps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Steps {
-    /// Threads that a step ran on. A [`nas_nn::Program`] runs on one, whatever was asked for.
+    /// Threads that a step ran on.
     pub threads: usize,
     /// Steps measured.
     pub steps: usize,
@@ -42,14 +42,15 @@ pub struct Steps {
     pub multiply_adds: u64,
 }
 
-/// Measures steps of `workload` for about `seconds` after a warm-up of a quarter of that.
+/// Measures steps of `workload` on `threads` threads for about `seconds` after a warm-up of a quarter of that.
 ///
 /// # Errors
-/// When the workload is unsound, or a step's loss is not finite.
-pub fn steps(workload: &Workload, seconds: f64) -> Result<Steps, Error> {
+/// When the workload is unsound, a step cannot run on that many threads, or its loss is not finite.
+pub fn steps(workload: &Workload, threads: usize, seconds: f64) -> Result<Steps, Error> {
     let batches = workload.batches(BATCHES, 1);
     let start = Instant::now();
     let mut training = workload.start(1)?;
+    training.set_threads(threads)?;
     let mut losses = f64::from(training.step(&batches[0])?);
     let first_step_ms = ms(start.elapsed());
 
@@ -75,7 +76,7 @@ pub fn steps(workload: &Workload, seconds: f64) -> Result<Steps, Error> {
     times.sort_by(f64::total_cmp);
     let median_ms = quantile(&times, 0.5);
     Ok(Steps {
-        threads: 1,
+        threads,
         steps: times.len(),
         min_ms: times[0],
         median_ms,
@@ -181,7 +182,7 @@ fn quantile(values: &[f64], q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workloads::find;
+    use crate::workloads::{find, most_threads};
 
     #[test]
     fn quantiles() {
@@ -201,11 +202,13 @@ mod tests {
 
     #[test]
     fn steps_are_measured() {
-        let found = steps(find("W1").unwrap(), 0.05).unwrap();
+        let found = steps(find("W1").unwrap(), 1, 0.05).unwrap();
         assert!(found.steps >= FEWEST && found.min_ms > 0.0, "{found:?}");
         assert!(found.min_ms <= found.median_ms && found.median_ms <= found.p90_ms, "{found:?}");
         assert_eq!(found.multiply_adds, 64 * (64 * 128 + 128 * 128 + 128 * 10));
         assert!((found.samples_per_s * found.median_ms - 64_000.0).abs() < 1e-6, "{found:?}");
+        let message = steps(find("W1").unwrap(), 0, 0.05).unwrap_err().to_string();
+        assert_eq!(message, format!("a step runs on 1 to {} threads, not on 0", most_threads()));
     }
 
     #[test]

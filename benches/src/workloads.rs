@@ -57,6 +57,11 @@ pub const ALL: [Workload; 9] = [
     Workload { name: "W7", batch: 1024, build: recommender, data: ratings, optimizer: Update::Adam },
 ];
 
+/// The most threads that a training step can run on.
+pub fn most_threads() -> usize {
+    1
+}
+
 /// The workload called `name`.
 ///
 /// # Errors
@@ -71,6 +76,12 @@ pub fn find(name: &str) -> Result<&'static Workload, Error> {
 }
 
 impl Workload {
+    /// The same with another number of examples in a batch.
+    #[must_use]
+    pub fn with_batch(&self, batch: usize) -> Workload {
+        Workload { batch, ..*self }
+    }
+
     /// `count` batches of random data, the same for the same seed.
     pub fn batches(&self, count: usize, seed: u64) -> Vec<Batch> {
         let mut rng = Rng::seed_from_u64(seed);
@@ -139,6 +150,18 @@ impl Training {
         self.program.clip(limit);
         self.program.update(&mut self.params, &mut *self.optimizer);
         Ok(loss)
+    }
+
+    /// Runs the steps from now on on that many threads.
+    ///
+    /// # Errors
+    /// When there are none, or more than [`most_threads`].
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
+        let most = most_threads();
+        if (1..=most).contains(&threads) {
+            return Ok(());
+        }
+        Err(Error::Request(format!("a step runs on 1 to {most} threads, not on {threads}")))
     }
 
     /// The number of trainable numbers.

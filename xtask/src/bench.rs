@@ -22,6 +22,7 @@ const NOTABLE: f64 = 0.10;
 const LAST: &str = "last";
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("other").args(["peers", "instructions"]))]
 pub(crate) struct Args {
     /// Only benchmarks whose name contains this; such a run is kept only under the name given to --save.
     filter: Option<String>,
@@ -42,8 +43,9 @@ pub(crate) struct Args {
     /// Instead, count the instructions of five training steps and store them in benches/instructions.json.
     #[arg(long, conflicts_with_all = ["filter", "quick", "save", "compare", "peers"])]
     instructions: bool,
-    /// With --instructions: store nothing, and fail when a count rose by more than 3 %.
-    #[arg(long, requires = "instructions")]
+    /// With --peers: time nothing, and fail when losses, gradients or accuracies differ from PyTorch's. With --instructions:
+    /// store nothing, and fail when a count rose by more than 3 %.
+    #[arg(long, requires = "other")]
     check: bool,
 }
 
@@ -77,6 +79,9 @@ struct Time {
 
 /// Runs, prints the table, stores.
 pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
+    if args.peers && args.check {
+        return peers::check(sh, root, &args.peer);
+    }
     if args.peers {
         return peers::run(sh, root, &args.peer);
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask bench --instructions`: how many instructions five training steps take, which no busy machine changes.
 //!
-//! Valgrind counts them on a simulated processor without AVX-512, so the kernels are told to use AVX2. The matrix products'
-//! blocks follow the caches of the processor, and the code follows the compiler: counts of others are compared, but named.
+//! Valgrind counts them on a simulated processor without AVX-512, so the kernels are told to use AVX2. It is some hundred times
+//! slower than the processor, so the large workload is counted on fewer examples. The matrix products' blocks follow the caches of the processor, and the code follows the compiler: counts of others are compared, but named.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,16 +10,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use xshell::{Shell, cmd};
 
-use crate::peers::{self, About, Launcher};
-use crate::{bench, workspace};
+use crate::{bench, peers, workspace};
 
 /// Where the counts are kept, from the root.
 const FILE: &str = "benches/instructions.json";
-/// Those of the workloads that our engine has.
-const WORKLOADS: [&str; 2] = ["W2", "W5"];
+/// The workloads, and the examples of a step: all of W2's 64, a quarter of W5's 32.
+const WORKLOADS: [(&str, usize); 2] = [("W2", 64), ("W5", 8)];
 const STEPS: usize = 5;
 /// A rise beyond this is a mistake.
 const NOTABLE: f64 = 0.03;
@@ -31,8 +29,17 @@ struct Counts {
     compiler: String,
     valgrind: String,
     steps: usize,
-    /// Instructions of all steps, by workload.
-    instructions: BTreeMap<String, u64>,
+    /// By workload.
+    counts: BTreeMap<String, Count>,
+}
+
+/// What one workload takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Count {
+    /// Of a step.
+    examples: usize,
+    /// Of all steps.
+    instructions: u64,
 }
 
 /// Counts, compares, and stores; with `check`, fails on a rise instead of storing it.
@@ -50,21 +57,21 @@ pub(crate) fn run(sh: &Shell, root: &Path, check: bool) -> anyhow::Result<()> {
 
     let target = workspace::metadata(sh)?.target_directory;
     let peer = peers::build(sh, &target)?;
-    let known: About = Launcher::new("our engine", &peer).serve()?.ask(&json!({ "do": "about" }))?;
     let folder = sh.create_temp_dir()?;
-    let mut instructions = BTreeMap::new();
-    for workload in WORKLOADS.iter().filter(|&&name| known.workloads.iter().any(|known| known == name)) {
+    let mut counts = BTreeMap::new();
+    for (workload, examples) in WORKLOADS {
         let out = folder.path().join(workload);
         let options = ["--tool=callgrind", "--toggle-collect=*counted_steps*"].map(str::to_owned);
         let options = options.into_iter().chain([format!("--callgrind-out-file={}", out.display())]);
-        let steps = STEPS.to_string();
-        cmd!(sh, "valgrind --quiet {options...} {peer} steps {workload} {steps}")
+        let numbers = [STEPS, examples].map(|number| number.to_string());
+        cmd!(sh, "valgrind --quiet {options...} {peer} steps {workload} {numbers...}")
             .env("NAS_SIMD", "avx2")
             .quiet()
             .ignore_stderr()
             .run()?;
-        let count = total(&fs::read_to_string(&out)?).with_context(|| format!("callgrind counted no {workload}"))?;
-        instructions.insert((*workload).to_owned(), count);
+        let instructions =
+            total(&fs::read_to_string(&out)?).with_context(|| format!("callgrind counted no {workload}"))?;
+        counts.insert(workload.to_owned(), Count { examples, instructions });
     }
     let machine = bench::machine(sh)?;
     let now = Counts {
@@ -72,7 +79,7 @@ pub(crate) fn run(sh: &Shell, root: &Path, check: bool) -> anyhow::Result<()> {
         compiler: machine.compiler,
         valgrind: valgrind.trim().to_owned(),
         steps: STEPS,
-        instructions,
+        counts,
     };
     let (text, risen) = compare(&now, stored.as_ref());
     print!("{text}");
@@ -94,13 +101,13 @@ fn total(out: &str) -> Option<u64> {
 /// A line for each workload, and those that rose by more than [`NOTABLE`].
 fn compare(now: &Counts, stored: Option<&Counts>) -> (String, Vec<String>) {
     let (mut text, mut risen) = (String::new(), Vec::new());
-    for (workload, &count) in &now.instructions {
-        let millions = count as f64 / 1e6;
-        let _ = write!(text, "{workload}: {millions:.1} million instructions in {} steps", now.steps);
-        let before = stored.filter(|stored| stored.steps == now.steps).and_then(|s| s.instructions.get(workload));
-        match before {
-            Some(&before) => {
-                let change = count as f64 / before as f64 - 1.0;
+    for (workload, &Count { examples, instructions }) in &now.counts {
+        let (millions, steps) = (instructions as f64 / 1e6, now.steps);
+        let _ = write!(text, "{workload}: {millions:.1} million instructions in {steps} steps on {examples} examples");
+        let before = stored.filter(|stored| stored.steps == steps).and_then(|stored| stored.counts.get(workload));
+        match before.filter(|before| before.examples == examples) {
+            Some(before) => {
+                let change = instructions as f64 / before.instructions as f64 - 1.0;
                 let _ = write!(text, ", {:+.2} % since the stored count", 100.0 * change);
                 if change > NOTABLE {
                     text.push_str(": RISEN");
@@ -130,7 +137,10 @@ mod tests {
             compiler: "rustc 1".to_owned(),
             valgrind: "valgrind-3".to_owned(),
             steps: STEPS,
-            instructions: instructions.iter().map(|&(name, count)| (name.to_owned(), count)).collect(),
+            counts: instructions
+                .iter()
+                .map(|&(name, instructions)| (name.to_owned(), Count { examples: 64, instructions }))
+                .collect(),
         }
     }
 
@@ -148,8 +158,8 @@ mod tests {
             (counts(&[("W2", 1_000_000), ("W3", 1_000_000)]), counts(&[("W2", 1_031_000), ("W3", 1_029_000)]));
         let (text, risen) = compare(&now, Some(&before));
         let expected = "\
-W2: 1.0 million instructions in 5 steps, +3.10 % since the stored count: RISEN
-W3: 1.0 million instructions in 5 steps, +2.90 % since the stored count
+W2: 1.0 million instructions in 5 steps on 64 examples, +3.10 % since the stored count: RISEN
+W3: 1.0 million instructions in 5 steps on 64 examples, +2.90 % since the stored count
 ";
         assert_eq!((text.as_str(), risen), (expected, vec!["W2".to_owned()]));
     }
@@ -157,12 +167,18 @@ W3: 1.0 million instructions in 5 steps, +2.90 % since the stored count
     #[test]
     fn what_cannot_be_compared_is_said() {
         let now = counts(&[("W2", 5)]);
-        assert_eq!(compare(&now, None).0, "W2: 0.0 million instructions in 5 steps, not stored before\n");
+        assert_eq!(
+            compare(&now, None).0,
+            "W2: 0.0 million instructions in 5 steps on 64 examples, not stored before\n"
+        );
         let before = Counts { compiler: "rustc 0".to_owned(), ..counts(&[("W2", 5)]) };
         let (text, risen) = compare(&now, Some(&before));
         assert!(text.contains("the stored counts are of a processor, rustc 0, valgrind-3;"), "{text}");
         assert!(risen.is_empty());
         let fewer = Counts { steps: 1, ..before };
         assert!(compare(&now, Some(&fewer)).0.contains("not stored before"));
+        let mut smaller = now.clone();
+        smaller.counts.insert("W2".to_owned(), Count { examples: 8, instructions: 1 });
+        assert!(compare(&now, Some(&smaller)).0.contains("not stored before"));
     }
 }

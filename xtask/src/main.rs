@@ -75,9 +75,10 @@ mod tests {
         let parses = |line: &str| Args::try_parse_from(line.split(' ')).is_ok();
         assert!(parses("xtask bench") && parses("xtask bench gemm --quick"));
         assert!(parses("xtask bench --peers --rounds 2 --only W2,W3 --threads 1"));
-        assert!(parses("xtask bench --instructions --check"));
-        for line in ["--rounds 2", "--only W2", "--check", "--peers --quick", "--peers --instructions", "--peers gemm"]
-        {
+        assert!(parses("xtask bench --instructions --check") && parses("xtask bench --peers --check --seed 3"));
+        assert!(parses("xtask bench --peers --rust") && !parses("xtask bench --peers --rust --check"));
+        let alone = ["--rounds 2", "--only W2", "--check", "--peers --seed 3", "--instructions --check --seed 3"];
+        for line in alone.into_iter().chain(["--peers --quick", "--peers --instructions", "--peers gemm"]) {
             assert!(!parses(&format!("xtask bench {line}")), "{line}");
         }
     }

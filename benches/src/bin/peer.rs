@@ -5,14 +5,17 @@
 //!   `{"do": "population", "workload": "W2", "children": 8, "steps": 60, "workers": 2}`,
 //!   `{"do": "product", "seconds": 1}`. What cannot be done is answered by `{"error": …}`.
 //! * `peer startup W2` does the first step, says so in a line, and goes on to the figures of a fresh process.
-//! * `peer steps W2 5` does that many steps and nothing else, for a profiler that counts in `counted_steps`.
+//! * `peer steps W2 5 64` does that many steps on 64 examples and nothing else, for a profiler that counts in `counted_steps`.
+//! * `peer graphs 1 200` writes 200 random graphs of seed 1 with what they are fed and what our engine finds, a line of JSON
+//!   each; `benches/peers/check.py` reads them. `peer epochs 5` does the same for an epoch of training of each of five seeds and
+//!   `benches/peers/epoch.py`. `peer operations` names the operations of the graphs in a line.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::process::ExitCode;
 
 use nas_benches::workloads::{self, Batch, Training, find};
-use nas_benches::{Error, measure};
-use serde::Deserialize;
+use nas_benches::{Error, epoch, measure, random};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// Steps after which a fresh process tells its memory: every buffer of training has been used then.
@@ -37,8 +40,14 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         [] => serve(),
         ["startup", workload] => startup(workload),
-        ["steps", workload, count] => steps(workload, count),
-        _ => Err("usage: peer [startup WORKLOAD | steps WORKLOAD COUNT]".into()),
+        ["steps", workload, count, examples] => steps(workload, count, examples),
+        ["graphs", seed, count] => graphs(seed, count),
+        ["epochs", count] => epochs(count),
+        ["operations"] => say(&random::operations().collect::<Vec<_>>()).map_err(Into::into),
+        _ => {
+            Err("usage: peer [startup WORKLOAD | steps WORKLOAD COUNT EXAMPLES | graphs SEED COUNT | epochs COUNT | operations]"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,13 +76,11 @@ fn answer(request: &Request) -> Result<Value, Error> {
         Request::About => {
             let names: Vec<&str> = workloads::ALL.iter().map(|workload| workload.name).collect();
             let simd = nas_nn::kernel::simd().map_err(Error::Request)?.to_string();
-            json!({ "engine": format!("nas-nn, {simd}"), "workloads": names })
+            json!({ "engine": format!("nas-nn, {simd}"), "workloads": names, "threads": workloads::most_threads() })
         }
-        // A program runs on one thread; the answer says so.
-        Request::Measure { workload, threads: 1.., seconds } => {
-            serde_json::to_value(measure::steps(find(workload)?, *seconds)?).expect("figures are JSON")
+        Request::Measure { workload, threads, seconds } => {
+            serde_json::to_value(measure::steps(find(workload)?, *threads, *seconds)?).expect("figures are JSON")
         }
-        Request::Measure { threads: 0, .. } => return Err(Error::Request("a step needs a thread".to_owned())),
         Request::Population { workload, children, steps, workers } => {
             json!({ "seconds": measure::population(find(workload)?, *children, *steps, *workers)? })
         }
@@ -105,8 +112,8 @@ fn run(training: &mut Training, batch: &Batch, steps: usize) -> Result<(), Error
     Ok(())
 }
 
-fn steps(name: &str, count: &str) -> Done {
-    let workload = find(name)?;
+fn steps(name: &str, count: &str, examples: &str) -> Done {
+    let workload = find(name)?.with_batch(examples.parse()?);
     let batches = workload.batches(1, 1);
     let mut training = workload.start(1)?;
     counted_steps(&mut training, &batches[0], count.parse()?)?;
@@ -119,9 +126,26 @@ fn counted_steps(training: &mut Training, batch: &Batch, count: usize) -> Result
     run(training, batch, count)
 }
 
+/// Random graphs, all operations among them.
+fn graphs(seed: &str, count: &str) -> Done {
+    let (seed, count) = (seed.parse()?, count.parse()?);
+    for number in 0..count {
+        say(&random::case(seed, number).map_err(|error| format!("graph {number} of seed {seed}: {error}"))?)?;
+    }
+    Ok(())
+}
+
+/// Epochs of training, of seeds from 1 on.
+fn epochs(count: &str) -> Done {
+    for seed in 1..=count.parse()? {
+        say(&epoch::epoch(seed)?)?;
+    }
+    Ok(())
+}
+
 /// One line, sent at once.
-fn say(answer: &Value) -> io::Result<()> {
+fn say(answer: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{answer}")?;
+    writeln!(out, "{}", serde_json::to_string(answer)?)?;
     out.flush()
 }

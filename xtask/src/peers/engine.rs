@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 pub(crate) struct About {
     pub(crate) engine: String,
     pub(crate) workloads: Vec<String>,
+    /// The most threads of a training step, where there is a limit.
+    pub(crate) threads: Option<usize>,
 }
 
 /// Steady training steps. Both sides tell more than is read here.
@@ -58,11 +60,12 @@ pub(crate) struct Launcher {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<OsString>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Launcher {
     pub(crate) fn new(name: &'static str, program: &Path) -> Self {
-        Launcher { name, program: program.to_owned(), arguments: Vec::new() }
+        Launcher { name, program: program.to_owned(), arguments: Vec::new(), environment: Vec::new() }
     }
 
     pub(crate) fn argument(mut self, argument: impl Into<OsString>) -> Self {
@@ -70,9 +73,15 @@ impl Launcher {
         self
     }
 
+    pub(crate) fn environment(mut self, name: &'static str, value: String) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
     fn spawn(&self, further: &[&str]) -> anyhow::Result<Engine> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).args(further).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(&self.arguments).args(further).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}: {}", self.name, self.program.display()))?;
         let requests = child.stdin.take().context("its input is piped")?;
@@ -146,7 +155,8 @@ impl Drop for Engine {
     }
 }
 
-fn parse<T: DeserializeOwned>(name: &str, line: &str) -> anyhow::Result<T> {
+/// The value in `line`, or the error it tells of.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, line: &str) -> anyhow::Result<T> {
     let value: Value = serde_json::from_str(line).with_context(|| format!("{name} said no JSON: {line}"))?;
     if let Some(error) = value.get("error") {
         bail!("{name} refused: {}", error.as_str().unwrap_or("without a reason"));

@@ -4,11 +4,13 @@
 //! import each time. What was measured becomes rows ([`results`]), tables ([`table`]), a plot ([`plot`]) and
 //! `docs/performance.md` ([`report`]).
 
+mod check;
 mod engine;
 mod plot;
 mod python;
 mod report;
 mod results;
+mod rust;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -19,9 +21,9 @@ use serde_json::json;
 use xshell::{Shell, cmd};
 
 use crate::{bench, workspace};
-pub(crate) use engine::{About, Launcher};
-use engine::{Engine, Product, Seconds, Steps};
+use engine::{About, Engine, Launcher, Product, Seconds, Steps};
 use results::{Arrangement, Children, Pair, Results};
+use rust::Others;
 
 /// Fresh processes are started in that many rounds only: PyTorch takes seconds for each.
 const STARTUPS: usize = 3;
@@ -48,6 +50,24 @@ pub(crate) struct Args {
     /// With --peers: a Python that has PyTorch, instead of the one installed under the target folder.
     #[arg(long, requires = "peers")]
     python: Option<PathBuf>,
+    /// With --peers: burn and candle as well, which are built for it: many minutes the first time.
+    #[arg(long, requires = "peers", conflicts_with = "check")]
+    rust: bool,
+    /// With --peers --check: what decides the random graphs.
+    #[arg(long, default_value_t = 1, requires_all = ["peers", "check"], conflicts_with = "instructions")]
+    seed: u64,
+}
+
+/// Compares the numbers of both engines.
+pub(crate) fn check(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
+    let target = workspace::metadata(sh)?.target_directory;
+    let peer = build(sh, &target)?;
+    check::run(sh, root, &peer, &python(sh, root, &target, args)?, args.seed)
+}
+
+/// The Python asked for, or one that is made.
+fn python(sh: &Shell, root: &Path, target: &Path, args: &Args) -> anyhow::Result<PathBuf> {
+    args.python.clone().map_or_else(|| python::prepare(sh, root, target), Ok)
 }
 
 /// Measures, prints the tables, writes the documents.
@@ -59,10 +79,7 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
     }
     let target = workspace::metadata(sh)?.target_directory;
     let ours = ours(sh, &target)?;
-    let python = match &args.python {
-        Some(python) => python.clone(),
-        None => python::prepare(sh, root, &target)?,
-    };
+    let python = python(sh, root, &target, args)?;
     let torch = Launcher::new("PyTorch", &python).argument("-B").argument(root.join("benches/peers/torch_peer.py"));
 
     let mut sides = [ours.serve()?, torch.serve()?];
@@ -72,6 +89,14 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
         println!("not measured, as our engine's side has no such workload: {}", missing.join(", "));
     }
 
+    let (possible, too_many): (Vec<usize>, Vec<usize>) =
+        args.threads.iter().partition(|&&threads| about[0].threads.is_none_or(|most| threads <= most));
+    for threads in too_many {
+        println!("not measured on {threads} threads: a training step of our engine does not run on as many");
+    }
+    ensure!(!possible.is_empty(), "our engine's training steps run on none of these numbers of threads");
+    let mut others = if args.rust { Others::build(sh, root, &target, &possible)? } else { Others::none() };
+
     let mut results = Results::default();
     let mut helpers = [torch.serve()?, torch.serve()?];
     for round in 0..args.rounds {
@@ -79,7 +104,7 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
         let product: Product = sides[0].ask(&json!({ "do": "product", "seconds": 0.5 }))?;
         results.products.push(product.gflops);
         // One thread first: those of PyTorch spin for a while after their work.
-        for &threads in &args.threads {
+        for &threads in &possible {
             for workload in &workloads {
                 let request =
                     json!({ "do": "measure", "workload": workload, "threads": threads, "seconds": args.seconds });
@@ -91,6 +116,7 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
                 results.add_steps(workload, threads, pair);
             }
         }
+        others.measure(&workloads, args.seconds, &mut results)?;
         for workload in workloads.iter().filter(|_| round < STARTUPS) {
             let pair = alternate(round, &mut [&ours, &torch], |launcher| launcher.startup(workload))?;
             println!(
@@ -111,6 +137,7 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
         machine: bench::machine(sh)?,
         commit: bench::commit(sh)?,
         engines: about.map(|about| about.engine),
+        others: others.engines(),
         rounds: args.rounds,
         seconds: args.seconds,
         missing,
@@ -204,7 +231,11 @@ mod tests {
     use super::*;
 
     fn about(workloads: &[&str]) -> About {
-        About { engine: String::new(), workloads: workloads.iter().map(|&name| name.to_owned()).collect() }
+        About {
+            engine: String::new(),
+            workloads: workloads.iter().map(|&name| name.to_owned()).collect(),
+            threads: None,
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::bench::Machine;
 /// What stands between these is written by people and kept.
 const BEGIN: &str = "<!-- remarks: what stands between these two lines is kept -->";
 const END: &str = "<!-- end of remarks -->";
+/// What stands between these is written by `--check`.
+const NUMBERS: [&str; 2] = ["<!-- same numbers: written by `--peers --check` -->", "<!-- end of same numbers -->"];
 
 /// Under which conditions it was measured.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Conditions {
     pub(crate) commit: String,
     /// Ours, then PyTorch.
     pub(crate) engines: [String; 2],
+    /// Further engines.
+    pub(crate) others: Vec<String>,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     /// Workloads that our side does not have.
@@ -34,15 +38,40 @@ pub(crate) fn write(root: &Path, conditions: &Conditions, results: &Results) -> 
     let file = docs.join("performance.md");
     let before = if file.exists() { fs::read_to_string(&file)? } else { String::new() };
     let remarks = remarks(&before).with_context(|| format!("{} is left as it is", file.display()))?;
+    let numbers = between(&before, NUMBERS).unwrap_or_default();
     plot::write(&docs.join("performance.svg"), results)?;
     let date = date(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?);
-    fs::write(&file, document(conditions, results, &date, remarks))?;
+    fs::write(&file, document(conditions, results, &date, remarks) + &marked(numbers))?;
     println!("written: docs/performance.md, docs/performance.svg");
     Ok(())
 }
 
+/// Writes what the comparison of numbers found into the document, which has to be there.
+pub(crate) fn write_numbers(root: &Path, numbers: &str) -> anyhow::Result<()> {
+    let file = root.join("docs/performance.md");
+    let before = fs::read_to_string(&file).context("measure first: cargo xtask bench --peers")?;
+    // The section is the last: of a document without one, all is kept.
+    let rest = before.split(NUMBERS[0]).next().unwrap_or_default();
+    fs::write(&file, rest.trim_end().to_owned() + "\n" + &marked(numbers))?;
+    println!("written: docs/performance.md");
+    Ok(())
+}
+
+/// A section between the marks of `--check`; nothing without text.
+fn marked(numbers: &str) -> String {
+    let [begin, end] = NUMBERS;
+    if numbers.is_empty() { String::new() } else { format!("\n{begin}\n\n{}\n\n{end}\n", numbers.trim()) }
+}
+
+/// The text between two marks, if both are there.
+fn between<'a>(document: &'a str, [begin, end]: [&str; 2]) -> Option<&'a str> {
+    let (_, rest) = document.split_once(begin)?;
+    Some(rest.split_once(end)?.0.trim())
+}
+
 fn document(conditions: &Conditions, results: &Results, date: &str, remarks: &str) -> String {
-    let Conditions { machine, commit, engines: [ours, torch], rounds, seconds, missing } = conditions;
+    let Conditions { machine, commit, engines: [ours, torch], others, rounds, seconds, missing } = conditions;
+    let others: String = others.iter().map(|other| format!("; {other}")).collect();
     let product = median(&results.products);
     let missing = match missing.as_slice() {
         [] => String::new(),
@@ -59,7 +88,7 @@ faster. For times and memory it is PyTorch's figure by ours. The definitions are
 
 * Date and commit: {date}, {commit}
 * Processor: {}, {} threads; {}
-* Engines: {ours} ({}); {torch}
+* Engines: {ours} ({}); {torch}{others}
 * The best matrix product on one core, which the last column of the steps is a share of: {product:.0} GFLOP/s. A step counts
   six operations a multiply-add of its forward pass.{missing}
 
@@ -123,6 +152,7 @@ mod tests {
             },
             commit: "abc".to_owned(),
             engines: ["nas-nn".to_owned(), "PyTorch 2".to_owned()],
+            others: vec!["burn 1".to_owned()],
             rounds: 3,
             seconds: 1.5,
             missing: vec!["W5".to_owned()],
@@ -132,6 +162,7 @@ mod tests {
         write(root.path(), &conditions, &results()).unwrap();
         let first = fs::read_to_string(&file).unwrap();
         assert!(first.contains("3 rounds of\n1.5 s") && first.contains("200 GFLOP/s"), "{first}");
+        assert!(first.contains("* Engines: nas-nn (rustc 1); PyTorch 2; burn 1\n"), "{first}");
         assert!(first.contains("Not measured: W5,") && first.contains("## Eight children"), "{first}");
         let remarked = first.replace(BEGIN, &format!("{BEGIN}\nW3 is limited by memory.\n\nW4 too."));
         fs::write(&file, &remarked).unwrap();
@@ -140,6 +171,13 @@ mod tests {
         assert_eq!(remarks(&second).unwrap(), "W3 is limited by memory.\n\nW4 too.");
         write(root.path(), &conditions, &results()).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), second);
+        // What the other command writes stands behind, once, and is kept by this one.
+        for numbers in ["## Same numbers\n\nNone.\n", "## Same numbers\n\nAll.\n"] {
+            write_numbers(root.path(), numbers).unwrap();
+            write(root.path(), &conditions, &results()).unwrap();
+        }
+        let third = fs::read_to_string(&file).unwrap();
+        assert_eq!(third, second + &marked("## Same numbers\n\nAll."));
     }
 
     #[test]

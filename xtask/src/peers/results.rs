@@ -43,6 +43,8 @@ pub(crate) struct Results {
     pub(crate) products: Vec<f64>,
     /// By the place of the workload in the order it was first measured in, and by threads.
     steps: BTreeMap<(usize, usize), Vec<Pair<Steps>>>,
+    /// Steps of further engines, by engine as well.
+    others: BTreeMap<(usize, usize, &'static str), Vec<Steps>>,
     startups: BTreeMap<usize, Vec<Pair<Startup>>>,
     children: BTreeMap<usize, Vec<Children>>,
     names: Vec<String>,
@@ -52,6 +54,11 @@ impl Results {
     pub(crate) fn add_steps(&mut self, workload: &str, threads: usize, pair: Pair<Steps>) {
         let place = self.place(workload);
         self.steps.entry((place, threads)).or_default().push(pair);
+    }
+
+    pub(crate) fn add_other(&mut self, workload: &str, threads: usize, engine: &'static str, steps: Steps) {
+        let place = self.place(workload);
+        self.others.entry((place, threads, engine)).or_default().push(steps);
     }
 
     pub(crate) fn add_startup(&mut self, workload: &str, pair: Pair<Startup>) {
@@ -109,6 +116,24 @@ impl Results {
         }
     }
 
+    /// Training steps of further engines on `threads` threads, beside ours where it ran on as many.
+    pub(crate) fn other_rows(&self, threads: usize) -> Vec<OtherRow> {
+        let rows = self.others.iter().filter(|((_, t, _), _)| *t == threads);
+        let row = |(&(place, threads, engine), rounds): (&(usize, usize, &'static str), &Vec<Steps>)| {
+            let median_ms = median(&rounds.iter().map(|steps| steps.median_ms).collect::<Vec<_>>());
+            let pair = self.steps.get(&(place, threads)).map(|rounds| both(rounds, |steps| steps.median_ms));
+            let fastest_ms = rounds.iter().map(|steps| steps.min_ms).fold(f64::INFINITY, f64::min);
+            OtherRow {
+                workload: self.names[place].clone(),
+                engine,
+                fastest_ms,
+                median_ms,
+                ratios: pair.map(|pair| pair.map(|ms| median_ms / ms)),
+            }
+        };
+        rows.map(row).collect()
+    }
+
     /// What starting and memory cost, three figures a workload as far as they are known.
     pub(crate) fn start_rows(&self) -> Vec<StartRow> {
         let mut rows = Vec::new();
@@ -154,6 +179,19 @@ pub(crate) struct StepRow {
     /// Our arithmetic by that of the best matrix product of one core.
     pub(crate) share: Option<f64>,
     pub(crate) target: Option<Target>,
+}
+
+/// Training steps of a further engine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OtherRow {
+    pub(crate) workload: String,
+    pub(crate) engine: &'static str,
+    /// The fastest step of all rounds, milliseconds.
+    pub(crate) fastest_ms: f64,
+    /// The median round's median step, milliseconds.
+    pub(crate) median_ms: f64,
+    /// Examples a second of ours, and of PyTorch, by this engine's.
+    pub(crate) ratios: Option<Pair<f64>>,
 }
 
 /// One figure of starting or memory.
@@ -277,6 +315,8 @@ pub(super) mod tests {
                 Pair { ours: startup(200.0, 100.0, Some(100.0)), torch: startup(3000.0, 200.0, Some(600.0)) },
             );
             let torch = vec![(processes, 3.0 + i as f64), (threads, 4.5)];
+            results.add_other("W2", 1, "burn", steps(9.0, 10.0 * factor, None));
+            results.add_other("W5", 1, "burn", steps(90.0, 100.0, None));
             results.add_children("W2", Children { steps: 60, ours: 1.0, torch });
         }
         results
@@ -302,6 +342,15 @@ pub(super) mod tests {
         assert_eq!((rows[1].workload.as_str(), rows[1].ratio, rows[1].share), ("W3", 0.9, None));
         let offered_two = &results.step_rows(2)[0];
         assert_eq!((offered_two.our_threads, offered_two.target), (1, None));
+    }
+
+    #[test]
+    fn other_engines_stand_beside_both() {
+        let rows = results().other_rows(1);
+        assert_eq!((rows[0].workload.as_str(), rows[0].engine, rows[0].fastest_ms), ("W2", "burn", 9.0));
+        assert_eq!((rows[0].median_ms, rows[0].ratios.clone()), (10.0, Some(Pair { ours: 5.0, torch: 2.5 })));
+        assert_eq!((rows[1].workload.as_str(), rows[1].ratios.clone()), ("W5", None));
+        assert!(results().other_rows(2).is_empty());
     }
 
     #[test]

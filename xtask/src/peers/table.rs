@@ -1,13 +1,19 @@
 //! The tables, as Markdown that reads well in a terminal.
 
-use super::results::{ChildrenRow, Results, StartRow, StepRow, Target};
+use super::results::{ChildrenRow, OtherRow, Results, StartRow, StepRow, Target};
 
 /// All tables, each under its heading.
 pub(crate) fn all(results: &Results) -> String {
     let mut text = String::new();
     for threads in results.threads() {
-        let number = if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") };
+        let number = number(threads);
         text += &format!("## A training step, {number}\n\n{}\n", steps(&results.step_rows(threads), threads));
+    }
+    for threads in results.threads() {
+        let rows = results.other_rows(threads);
+        if !rows.is_empty() {
+            text += &format!("## Other engines in Rust, {}\n\n{}\n", number(threads), others(&rows));
+        }
     }
     let starts = results.start_rows();
     if !starts.is_empty() {
@@ -18,6 +24,21 @@ pub(crate) fn all(results: &Results) -> String {
         text += &format!("## Eight children on two cores\n\n{}\n", populations(&children));
     }
     text
+}
+
+fn number(threads: usize) -> String {
+    if threads == 1 { "one thread".to_owned() } else { format!("{threads} threads") }
+}
+
+fn others(rows: &[OtherRow]) -> String {
+    let head = ["workload", "engine", "ms: min / median", "ours is faster by", "PyTorch is faster by"];
+    let lines = rows.iter().map(|row| {
+        let times = format!("{} / {}", short(row.fastest_ms), short(row.median_ms));
+        let ratios = row.ratios.as_ref().map(|pair| pair.map(|&ratio| format!("{ratio:.1}×")));
+        let (ours, torch) = ratios.map_or_else(Default::default, |pair| (pair.ours, pair.torch));
+        vec![title(&row.workload), row.engine.to_owned(), times, ours, torch]
+    });
+    table(&head, &lines.collect::<Vec<_>>())
 }
 
 fn steps(rows: &[StepRow], threads: usize) -> String {
@@ -125,7 +146,7 @@ fn short(value: f64) -> String {
 }
 
 /// Cells in columns of even width.
-fn table(head: &[&str], lines: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], lines: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
     let count = |cell: &str| cell.chars().count();
     let width = |i: usize| std::iter::once(&head).chain(lines).map(|line| count(&line[i])).max().unwrap_or(0);
@@ -176,6 +197,9 @@ mod tests {
         has("## A training step, 2 threads");
         has("| W2 small CNN, ours on 1 | 0.900 / 2.00 | 1.80 / 4.00 | 2.00 (1.00 to 3.00) | | | | 30 % |");
         has("| W3 NAS-Bench-201, all 3×3 | 90.0 / 100 | 80.0 / 90.0 | 0.90 (0.90 to 0.90) | 1 | 1.3 | no | |");
+        has("## Other engines in Rust, one thread");
+        has("| W2 small CNN | burn | 9.00 / 10.0 | 5.0× | 2.5× |");
+        has("| W5 LSTM language model | burn | 90.0 / 100 | | |");
         has("| W2 small CNN | process start to first step done | 20.0 ms | 3000 ms | 150 | 50 | 100 | aim |");
         has("| W2 small CNN | 60 | 480 | 120 | 2 processes, channels last | 4.00 | 2 | 2.5 | aim |");
     }
