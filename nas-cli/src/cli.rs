@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Status(StudyOnly),
     /// List every trial of a study
     Trials(Trials),
+    /// Show what the policy has learned: its probabilities over time, and whether it helps
+    Policy(Policy),
     /// Show one trial: its decisions, its network, its figures
     Show(Show),
     /// Train one trial's architecture to the full and score it on the test images
@@ -217,6 +219,18 @@ pub(crate) struct Trials {
     /// Print CSV with a column for every decision and metric
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  nas policy studies/fashion-mnist-mini          all decisions
+  nas policy studies/fashion-mnist-mini cell     those whose name has `cell` in it")]
+pub(crate) struct Policy {
+    /// The study's folder
+    pub(crate) study: PathBuf,
+
+    /// Show only decisions with this in their name
+    pub(crate) decision: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -114,6 +114,19 @@ impl Study {
         storage: Arc<dyn Storage>,
         build: impl FnOnce(&StudyRecord) -> Result<Box<dyn Strategy>, Error>,
     ) -> Result<Self, Error> {
+        Self::open_watched(storage, build, |_, _| ())
+    }
+
+    /// [`Study::open`], with `watch` called before the first and after every observation that is replayed: how many trials
+    /// the strategy has observed, and the strategy, to ask what it has learned by then.
+    ///
+    /// # Errors
+    /// As [`Study::open`].
+    pub fn open_watched(
+        storage: Arc<dyn Storage>,
+        build: impl FnOnce(&StudyRecord) -> Result<Box<dyn Strategy>, Error>,
+        watch: impl FnMut(u64, &mut dyn Strategy),
+    ) -> Result<Self, Error> {
         let Some(record) = storage.study()? else {
             return Err(Error::NotFound { path: storage.path().to_owned() });
         };
@@ -121,7 +134,7 @@ impl Study {
         check(&record, strategy.as_ref())?;
         let mut study = Study::new(record, strategy, storage);
         study.trials = study.storage.trials()?;
-        study.replay()?;
+        study.replay(watch)?;
         Ok(study)
     }
 
@@ -165,13 +178,15 @@ impl Study {
     }
 
     /// Leads the fresh strategy through the stored trials, comparing what it proposes with what is stored.
-    fn replay(&mut self) -> Result<(), Error> {
+    fn replay(&mut self, mut watch: impl FnMut(u64, &mut dyn Strategy)) -> Result<(), Error> {
         let said: BTreeSet<u64> = self.storage.diagnostics()?.into_iter().map(|(trial, _)| trial).collect();
         for number in 0..self.trials.len() {
             self.consider_best(number);
         }
         self.propose()?;
+        watch(0, &mut *self.strategy);
         while let Some((number, diagnostics, _)) = self.observe()? {
+            watch(number + 1, &mut *self.strategy);
             if !said.contains(&number) {
                 self.owed.push_back((number, diagnostics));
             }

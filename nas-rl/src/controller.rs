@@ -220,6 +220,12 @@ impl<A: Agent> Strategy for Controller<A> {
         diagnostics
     }
 
+    /// Estimated from episodes drawn from the policy, always the same draws.
+    fn probabilities(&mut self) -> Option<Vec<Vec<f64>>> {
+        let mut rng = self.seed.stream(Purpose::Policy, u64::MAX);
+        policy::marginals(self.agent.policy(), &self.environment, &mut rng).ok()
+    }
+
     fn converged(&self) -> Option<String> {
         let (_, since) = self.best?;
         let still = self.observed - since;

@@ -100,6 +100,29 @@ fn a_program_is_searched_resumed_and_shown() {
 }
 
 #[test]
+fn the_policy_is_shown() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "30"]).assert().success();
+    let text = run(path, &["policy", "study"]);
+    assert!(text.contains("height") && text.contains("probability over time"), "{text}");
+    assert!(text.contains("of an even one"), "{text}");
+    assert!(!run(path, &["policy", "study", "width"]).contains("height"));
+    let line: Value = serde_json::from_str(&run(path, &["policy", "study", "--json"])).unwrap();
+    let moments = line["decisions"][0]["probabilities"].as_array().unwrap();
+    assert_eq!((&moments[0]["observed"], &moments.last().unwrap()["observed"]), (&0.into(), &30.into()));
+    assert!(moments[0]["p"].as_array().unwrap().iter().all(|p| (p.as_f64().unwrap() - 1.0 / 6.0).abs() < 1e-9));
+    assert!(blamed(path, &["policy", "study", "depth"]).contains("no decision has \"depth\""));
+
+    nas(path)
+        .args(["search", "--evaluator", "sh area.sh", "--space", "space.toml", "--metric", "area"])
+        .args(["--study", "even", "--trials", "5", "--agent", "random"])
+        .assert()
+        .success();
+    assert!(blamed(path, &["policy", "even"]).contains("has no policy"));
+}
+
+#[test]
 fn less_may_be_better() {
     let folder = set_up();
     let mut command = search(folder.path());

@@ -257,7 +257,7 @@ fn verdict(rows: &[Row]) -> String {
 }
 
 /// Whether the policy's trials are better than the random ones, by the validation accuracy of the search.
-fn search_verdict(trials: &[Trial]) -> String {
+pub(crate) fn search_verdict(trials: &[Trial]) -> String {
     let rewards = |of: &dyn Fn(&Origin) -> bool| -> Vec<f64> {
         trials.iter().filter(|t| of(&t.origin)).filter_map(Trial::reward).collect()
     };

@@ -5,6 +5,7 @@ mod completions;
 mod data;
 mod evaluate;
 mod external;
+mod policy;
 mod predict;
 mod resume;
 mod search;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
         Some(Command::Studies(args)) => studies::run(&args, output),
         Some(Command::Status(args)) => status::run(&args, output),
         Some(Command::Trials(args)) => trials::run(&args, output),
+        Some(Command::Policy(args)) => policy::run(&args, output),
         Some(Command::Show(args)) => show::run(&args, output),
         Some(Command::Train(args)) => train::run(&args, output),
         Some(Command::Evaluate(args)) => evaluate::run(&args, output),

@@ -112,6 +112,13 @@ pub trait Strategy: Send {
         Diagnostics::default()
     }
 
+    /// How likely it now is to choose each option, slot by slot as [`SearchSpace::slots`](crate::SearchSpace::slots) lists
+    /// them; a slot's figures add up to the probability that it is open. Nothing when it has no policy. Asking changes
+    /// nothing.
+    fn probabilities(&mut self) -> Option<Vec<Vec<f64>>> {
+        None
+    }
+
     /// Why nothing more is to be expected, once the strategy has settled.
     fn converged(&self) -> Option<String> {
         None

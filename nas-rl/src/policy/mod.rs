@@ -4,6 +4,7 @@ mod adam;
 mod independent;
 mod learner;
 mod lstm;
+mod marginals;
 
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
@@ -12,6 +13,7 @@ use crate::environment::{Environment, Episode};
 
 pub use independent::Independent;
 pub use lstm::Lstm;
+pub use marginals::marginals;
 
 /// What an update of a policy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
