@@ -31,6 +31,7 @@ mod controller;
 mod environment;
 pub mod policy;
 pub mod rollout;
+pub mod statistics;
 #[cfg(test)]
 mod testing;
 pub mod value;
