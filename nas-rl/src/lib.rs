@@ -32,6 +32,7 @@ mod environment;
 pub mod policy;
 pub mod rollout;
 pub mod statistics;
+pub mod surrogate;
 #[cfg(test)]
 mod testing;
 pub mod value;
