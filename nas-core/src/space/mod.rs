@@ -2,6 +2,7 @@
 
 mod builder;
 mod cardinality;
+mod cell;
 mod description;
 mod diagram;
 mod domain;
@@ -22,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::SpaceBuilder;
 pub use cardinality::Cardinality;
-pub use description::{Decision, Kind, Requirement, Scale, Scope, When};
+pub use cell::{CellEdge, CellGraph};
+pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
 pub use num_bigint::BigUint;
 pub use walk::{Slot, Step, Walk};
 
@@ -81,6 +83,7 @@ struct Inner {
     program: Program,
     diagram: Diagram,
     slots: Vec<Slot>,
+    cells: Vec<CellGraph>,
     cardinality: Cardinality,
 }
 
@@ -111,6 +114,7 @@ impl SearchSpace {
             return Err(SpaceError::Impossible { space: description.name, requirement: texts.join("; ") });
         }
         let slots = walk::slots(&program);
+        let cells = cell::graphs(&program, &slots);
         // A continuous number is open in some architecture exactly when its weight shows in the count.
         let continuous = program.variables.iter().any(|variable| variable.domain.is_continuous());
         let cardinality = if continuous && Diagram::new(&program, true)?.total() != diagram.total() {
@@ -118,7 +122,7 @@ impl SearchSpace {
         } else {
             Cardinality::Finite(diagram.total().clone())
         };
-        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, cardinality }) })
+        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, cells, cardinality }) })
     }
 
     /// The space's name.
@@ -134,6 +138,11 @@ impl SearchSpace {
     /// The requirements as declared for the whole space; groups and repeats hold their own.
     pub fn requirements(&self) -> &[Requirement] {
         &self.inner.description.require
+    }
+
+    /// The cells that were declared and those of path requirements, every copy of a repeat for itself.
+    pub fn cells(&self) -> &[CellGraph] {
+        &self.inner.cells
     }
 
     /// How many architectures there are: conditions, repeats and requirements counted exactly.

@@ -19,7 +19,7 @@ pub struct Slot {
     pub decision: String,
     /// The names of what can be chosen.
     pub options: Vec<String>,
-    variable: usize,
+    pub(super) variable: usize,
     /// The option that may join, when the decision is a subset.
     member: Option<usize>,
 }
