@@ -14,6 +14,7 @@ pub(crate) mod suggest;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod tokens;
 mod walk;
 
 use std::fmt;
@@ -26,6 +27,7 @@ pub use cardinality::Cardinality;
 pub use cell::{CellEdge, CellGraph};
 pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
 pub use num_bigint::BigUint;
+pub use tokens::{KeyHasher, KeyMap, KeySet, Tokens};
 pub use walk::{Slot, Step, Walk};
 
 use crate::Architecture;
@@ -37,6 +39,7 @@ use description::Description;
 use diagram::Diagram;
 use domain::Pick;
 use program::Program;
+use tokens::Layout;
 
 /// A tree of named decisions: choices, whole and real numbers, subsets, groups and repeats, some of them under conditions.
 ///
@@ -84,6 +87,7 @@ struct Inner {
     diagram: Diagram,
     slots: Vec<Slot>,
     cells: Vec<CellGraph>,
+    layout: Layout,
     cardinality: Cardinality,
 }
 
@@ -115,6 +119,7 @@ impl SearchSpace {
         }
         let slots = walk::slots(&program);
         let cells = cell::graphs(&program, &slots);
+        let layout = Layout::new(&program, &slots);
         // A continuous number is open in some architecture exactly when its weight shows in the count.
         let continuous = program.variables.iter().any(|variable| variable.domain.is_continuous());
         let cardinality = if continuous && Diagram::new(&program, true)?.total() != diagram.total() {
@@ -122,7 +127,8 @@ impl SearchSpace {
         } else {
             Cardinality::Finite(diagram.total().clone())
         };
-        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, cells, cardinality }) })
+        let inner = Inner { description, program, diagram, slots, cells, layout, cardinality };
+        Ok(SearchSpace { inner: Arc::new(inner) })
     }
 
     /// The space's name.
