@@ -37,10 +37,10 @@ pub mod surrogate;
 mod testing;
 pub mod value;
 
-use nas_core::strategy::{Evolution, LocalSearch, RandomSearch};
+use nas_core::strategy::{Evolution, LocalSearch, RandomSearch, Tpe};
 use nas_core::{Purpose, SearchSpace, Seed, Strategy};
 
-pub use agent::{Agent, Reinforce};
+pub use agent::{Agent, PqtSurrogate, Reinforce};
 pub use controller::Controller;
 pub use environment::{Choice, Environment, Episode};
 pub use policy::Policy;
@@ -51,13 +51,24 @@ use policy::{Independent, Lstm};
 use value::{Critic, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 6] =
-    ["reinforce", "reinforce-critic", "reinforce-lstm", "evolution", "local-search", "random"];
+pub const STRATEGIES: [&str; 10] = [
+    "reinforce",
+    "reinforce-critic",
+    "reinforce-lstm",
+    "pqt-surrogate",
+    "pqt-surrogate-one-hot",
+    "elite-mutation-gp",
+    "evolution",
+    "local-search",
+    "tpe",
+    "random",
+];
 
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
 pub const PUBLISHED: [&str; 2] = ["evolution-p10-s3", "evolution-p100-s25"];
 
-/// The most logits of an episode's steps together, and the most inputs of a critic: beyond them an update takes gigabytes.
+/// The most logits of an episode's steps together, and the most inputs of a critic or a surrogate: beyond them an update takes
+/// gigabytes.
 const LOGITS: usize = 1 << 21;
 const CRITIC_INPUTS: usize = 1 << 17;
 
@@ -90,8 +101,9 @@ pub enum StrategyError {
 /// The strategy called `name` on `space`.
 ///
 /// `reinforce`: independent logits and a moving baseline. `reinforce-critic`: with a learned critic. `reinforce-lstm`: with a
-/// recurrent policy. `evolution`, `local-search` and `random` are controls without a policy; `evolution-p10-s3` and
-/// `evolution-p100-s25` are evolution as published.
+/// recurrent policy. `pqt-surrogate`: a policy and elite edits filtered by a Gaussian process; `elite-mutation-gp` is it without
+/// the policy, `pqt-surrogate-one-hot` without features of the space. `evolution`, `local-search`, `tpe` and `random` are
+/// controls without a policy; `evolution-p10-s3` and `evolution-p100-s25` are evolution as published.
 ///
 /// # Errors
 /// When there is none; the error lists them. When the space has so many slots and options that the agent would need
@@ -125,10 +137,23 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
             let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
             reinforce(policy, Box::<MovingBaseline>::default(), "reinforce-lstm")
         }
+        "pqt-surrogate" => {
+            check("pqt-surrogate", 0, options)?;
+            Box::new(PqtSurrogate::new(space.clone(), seed))
+        }
+        "pqt-surrogate-one-hot" => {
+            check("pqt-surrogate-one-hot", 0, options)?;
+            Box::new(PqtSurrogate::one_hot(space.clone(), seed))
+        }
+        "elite-mutation-gp" => {
+            check("elite-mutation-gp", 0, options)?;
+            Box::new(PqtSurrogate::elite_mutation(space.clone(), seed))
+        }
         "evolution" => Box::new(Evolution::new(space.clone(), seed)),
         "evolution-p10-s3" => Box::new(Evolution::published_10_3(space.clone(), seed)),
         "evolution-p100-s25" => Box::new(Evolution::published_100_25(space.clone(), seed)),
         "local-search" => Box::new(LocalSearch::new(space.clone(), seed)),
+        "tpe" => Box::new(Tpe::new(space.clone(), seed)),
         "random" => Box::new(RandomSearch::new(space.clone(), seed)),
         _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })

@@ -117,7 +117,8 @@ fn chance_does_not_converge_early() {
 fn names_that_are_unknown_are_listed() {
     let error = strategy("ppo", &cube(1, 2), Seed::new(0)).err().unwrap();
     let text = "there is no agent \"ppo\"; agents: reinforce, reinforce-critic, reinforce-lstm, \
-                evolution, local-search, random, evolution-p10-s3, evolution-p100-s25";
+                pqt-surrogate, pqt-surrogate-one-hot, elite-mutation-gp, evolution, local-search, tpe, random, \
+                evolution-p10-s3, evolution-p100-s25";
     assert_eq!(error.to_string(), text);
 }
 

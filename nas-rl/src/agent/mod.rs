@@ -1,5 +1,7 @@
 //! Agents: policy, value function and update, one algorithm a file.
 
+mod pqt_surrogate;
+mod queue_policy;
 mod reinforce;
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
@@ -7,6 +9,8 @@ use nas_core::{ArchitectureError, Diagnostics, Rng};
 use crate::environment::{Environment, Episode};
 use crate::rollout::Rollout;
 
+pub use pqt_surrogate::PqtSurrogate;
+pub use queue_policy::QueuePolicy;
 pub use reinforce::Reinforce;
 
 /// Acts, and learns from what came of it.

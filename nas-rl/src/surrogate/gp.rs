@@ -77,6 +77,14 @@ impl GaussianProcess {
         self.squares.is_empty()
     }
 
+    /// Point `i`, in the order of appending.
+    ///
+    /// # Panics
+    /// When there are not as many.
+    pub fn point(&self, i: usize) -> &[f32] {
+        &self.points[i * self.dimensions..(i + 1) * self.dimensions]
+    }
+
     /// The length scale in use.
     pub fn length_scale(&self) -> f64 {
         self.length_scale
@@ -187,40 +195,30 @@ impl GaussianProcess {
         if n == 0 || count == 0 {
             return;
         }
-        let [squares, products, covariance, whitened] = &mut self.scratch;
-        for (buffer, size) in
-            [(&mut *squares, count), (products, n * count), (covariance, n * count), (whitened, BLOCK * count)]
-        {
-            buffer.resize(size.max(buffer.len()), 0.0);
-        }
-        let (squares, products) = (&mut squares[..count], &mut products[..n * count]);
+        let [squares, covariance, whitened, weights] = &mut self.scratch;
+        let room = |buffer: &mut Vec<f32>, size| {
+            buffer.clear();
+            buffer.resize(size, 0.0);
+        };
+        room(squares, count);
+        room(covariance, n * count);
+        room(whitened, BLOCK * count);
+        // Points without a target have no say in the mean.
+        room(weights, n);
+        weights.iter_mut().zip(&self.whitened).for_each(|(weight, w)| *weight = *w as f32);
         for (square, candidate) in squares.iter_mut().zip(candidates.chunks_exact(d.max(1))) {
             *square = kernel::dot(candidate, candidate);
         }
-        // |x − c|² = |x|² − 2 x·c + |c|²
-        kernel::gemm([n, count, d], &self.points, [d, 1], candidates, [1, d], 0.0, products, [count, 1]);
+        kernel::gemm([n, count, d], &self.points, [d, 1], candidates, [1, d], 0.0, covariance, [count, 1]);
         let falloff = (-0.5 / (self.length_scale * self.length_scale)) as f32;
-        let covariance = &mut covariance[..n * count];
-        for ((row, products), square) in
-            covariance.chunks_exact_mut(count).zip(products.chunks_exact(count)).zip(&self.squares)
-        {
-            kernel::zip(products, squares, row, |product, other| {
-                kernel::exp(falloff * (square - 2.0 * product + other).max(0.0))
-            });
-        }
+        kernel::squared_exponential(falloff, &self.squares, squares, covariance);
         // With V = L⁻¹ K the mean is (L⁻¹ z)ᵀ V and the variance 1 − |V|² by columns.
         for first in (0..n).step_by(BLOCK) {
-            let height = BLOCK.min(n - first);
-            let (width, depth) = (first + BLOCK, first + height);
-            let inverse = &self.blocks[block_start(first)..];
-            let v = &mut whitened[..height * count];
-            kernel::gemm([height, count, depth], inverse, [width, 1], covariance, [count, 1], 0.0, v, [count, 1]);
-            for (i, row) in v.chunks_exact(count).enumerate() {
-                kernel::map_add(row, variance, |v| -v * v);
-                if let Some(&w) = self.whitened.get(first + i) {
-                    kernel::axpy(w as f32, row, mean);
-                }
-            }
+            let last = n.min(first + BLOCK);
+            let (inverse, width) = (&self.blocks[block_start(first)..], first + BLOCK);
+            let v = &mut whitened[..(last - first) * count];
+            kernel::gemm([last - first, count, last], inverse, [width, 1], covariance, [count, 1], 0.0, v, [count, 1]);
+            kernel::column_moments(&weights[first..last], v, mean, variance);
         }
         variance.iter_mut().for_each(|variance| *variance = variance.max(0.0));
     }
@@ -246,7 +244,7 @@ impl GaussianProcess {
         let n = self.targets.len();
         let count = n.min(EVIDENCE);
         let chosen: Vec<usize> = (0..count).map(|i| i * n / count).collect();
-        let point = |i: usize| &self.points[i * self.dimensions..(i + 1) * self.dimensions];
+        let point = |i: usize| self.point(i);
         let distances: Vec<f64> = (0..count)
             .flat_map(|i| (0..i).map(move |j| (i, j)))
             .map(|(i, j)| distance(point(chosen[i]), point(chosen[j])))
