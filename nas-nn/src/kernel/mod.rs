@@ -14,6 +14,7 @@ mod batch_norm;
 mod conv;
 pub(crate) mod crew;
 mod cross_entropy;
+mod gaussian;
 mod gemm;
 mod interaction;
 mod map;
@@ -39,6 +40,7 @@ pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, b
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use crew::Crew;
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
+pub use gaussian::{column_moments, squared_exponential};
 pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
     factorization_machine_forward,
