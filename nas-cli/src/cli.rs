@@ -101,7 +101,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) space: Option<String>,
 
-    /// Who chooses: reinforce, reinforce-critic, reinforce-lstm, evolution, random
+    /// Who chooses: reinforce, reinforce-critic, reinforce-lstm, evolution, local-search, random; as published: evolution-p10-s3, evolution-p100-s25
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
 

@@ -76,6 +76,24 @@ pub enum ArchitectureError {
         /// The numbers that may be chosen.
         allowed: String,
     },
+    /// There are more or fewer tokens than slots.
+    #[error("there are {tokens} tokens for the space's {slots} slots")]
+    Length {
+        /// How many tokens there are.
+        tokens: usize,
+        /// How many slots the space has.
+        slots: usize,
+    },
+    /// The token is none of its slot's.
+    #[error("at \"{slot}\" there is no token {token}: {why}")]
+    Token {
+        /// The slot, or the decision.
+        slot: String,
+        /// The token.
+        token: String,
+        /// What the slot has, or what closes it.
+        why: String,
+    },
     /// The text is no architecture.
     #[error("\"{text}\" is no decision of the form path=value")]
     Syntax {

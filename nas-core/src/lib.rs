@@ -63,10 +63,10 @@ pub use event::{Event, Observer, StopReason};
 pub use metrics::Metrics;
 pub use objective::{Direction, Objective};
 pub use seed::{Purpose, Rng, Seed};
-pub use space::SearchSpace;
+pub use space::{SearchSpace, Tokens};
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;
 pub use storage::{MemoryStorage, Storage, StudyRecord};
-pub use strategy::{Diagnostics, Strategy};
+pub use strategy::{Diagnostics, Observed, Proposal, Strategy};
 pub use study::{Budget, Outcome, Study};
-pub use trial::{Failure, Origin, Proposal, Trial, TrialState};
+pub use trial::{Failure, Origin, Trial, TrialState};

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::event::StopReason;
 use crate::strategy::Diagnostics;
-use crate::{Purpose, Storage, Strategy, StudyRecord, Trial, TrialState};
+use crate::{Observed, Purpose, Storage, Strategy, StudyRecord, Tokens, Trial, TrialState};
 
 pub use budget::{Budget, Outcome};
 
@@ -72,6 +72,8 @@ pub struct Study {
     trials: Vec<Trial>,
     /// Proposed trials that are not stored yet, following `trials`.
     ahead: VecDeque<Trial>,
+    /// What the strategy proposed and has not observed yet: the first is trial number `observed`.
+    pending: VecDeque<Tokens>,
     /// How often the strategy has proposed.
     proposed: usize,
     /// How many trials the strategy has observed.
@@ -130,6 +132,7 @@ impl Study {
             storage,
             trials: Vec::new(),
             ahead: VecDeque::new(),
+            pending: VecDeque::new(),
             proposed: 0,
             observed: 0,
             replayed: 0,
@@ -191,19 +194,20 @@ impl Study {
     /// start.
     fn propose(&mut self) -> Result<(), Error> {
         while self.ended.is_none() && self.proposed < self.observed + self.record.lag {
-            let proposals = self.strategy.propose(1).map_err(|error| self.broke(error))?;
-            let Some(proposal) = proposals.into_iter().next() else {
+            let Some(proposal) = self.strategy.propose().map_err(|error| self.broke(error))? else {
                 self.ended = Some(StopReason::Exhausted);
                 return Ok(());
             };
+            let architecture = self.record.space.architecture(&proposal.tokens);
+            let architecture = architecture.map_err(|error| self.broke(error.into()))?;
             let number = self.proposed as u64;
             let seed = self.record.seed.derive(Purpose::Trial, number);
             match self.trials.get(self.proposed) {
-                Some(stored) if stored.architecture != proposal.architecture => {
+                Some(stored) if stored.architecture != architecture => {
                     return Err(Error::Replay {
                         trial: number,
                         stored: stored.architecture.to_string(),
-                        proposed: proposal.architecture.to_string(),
+                        proposed: architecture.to_string(),
                     });
                 }
                 Some(stored) if stored.seed != seed => {
@@ -216,13 +220,14 @@ impl Study {
                 Some(_) => {}
                 None => self.ahead.push_back(Trial {
                     number,
-                    architecture: proposal.architecture,
+                    architecture,
                     origin: proposal.origin,
                     seed,
                     state: TrialState::Running,
                     seconds: 0.0,
                 }),
             }
+            self.pending.push_back(proposal.tokens);
             self.proposed += 1;
         }
         Ok(())
@@ -232,9 +237,12 @@ impl Study {
     /// is the best so far.
     fn observe(&mut self) -> Result<Option<(u64, Diagnostics, bool)>, Error> {
         let Some(trial) = self.trials.get(self.observed).filter(|trial| trial.is_finished()) else { return Ok(None) };
-        let (number, reward) = (trial.number, trial.reward());
-        let observed = self.strategy.observe(std::slice::from_ref(trial));
-        let diagnostics = observed.map_err(|error| self.broke(error))?;
+        let (number, reward, origin) = (trial.number, trial.reward(), trial.origin);
+        // A stored trial is in `trials` before it is replayed; it is observed when it was proposed.
+        let Some(tokens) = self.pending.pop_front() else { return Ok(None) };
+        let observed = self.strategy.observe(&Observed { number, tokens, reward, origin });
+        observed.map_err(|error| self.broke(error))?;
+        let diagnostics = self.strategy.diagnostics();
         self.observed += 1;
         let better = reward.is_some_and(|reward| self.best_observed.is_none_or(|best| reward > best));
         if better {

@@ -37,15 +37,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An architecture that a strategy wants to see tried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Proposal {
-    /// What to build.
-    pub architecture: Architecture,
-    /// Who chose it.
-    pub origin: Origin,
-}
-
 /// Why a trial has no metrics. A failed trial is data: the study goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]

@@ -1,7 +1,7 @@
 //! The controller: an agent as a strategy of a study.
 
 use nas_core::strategy::Unseen;
-use nas_core::{Diagnostics, Error, Origin, Proposal, Purpose, SearchSpace, Seed, Strategy, Trial};
+use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, SearchSpace, Seed, Strategy};
 
 use crate::agent::Agent;
 use crate::environment::{Choice, Environment, Episode};
@@ -43,6 +43,8 @@ pub struct Controller<A: Agent> {
     best: Option<(f64, u64)>,
     /// The entropy before each update, as a share of an even policy's.
     entropies: Vec<f64>,
+    /// The figures of the update after the last observation, if there was one.
+    said: Option<Diagnostics>,
 }
 
 impl<A: Agent> Controller<A> {
@@ -61,6 +63,7 @@ impl<A: Agent> Controller<A> {
             repeats: 0,
             best: None,
             entropies: Vec::new(),
+            said: None,
         }
     }
 
@@ -77,15 +80,15 @@ impl<A: Agent> Controller<A> {
             for _ in 0..REPEATS {
                 let episode = self.agent.act(&self.environment, &mut rng)?;
                 self.draws += 1;
-                if self.unseen.insert(&episode.architecture) {
+                if self.unseen.insert(&episode.tokens) {
                     let origin = Origin::Policy { updates: self.updates };
-                    return Ok(Some(Proposal { architecture: episode.architecture, origin }));
+                    return Ok(Some(Proposal { tokens: episode.tokens, origin }));
                 }
                 self.repeats += 1;
             }
         }
         let drawn = self.unseen.draw(&mut rng)?;
-        Ok(drawn.map(|architecture| Proposal { architecture, origin: Origin::Random }))
+        Ok(drawn.map(|tokens| Proposal { tokens, origin: Origin::Random }))
     }
 
     fn update(&mut self) -> Diagnostics {
@@ -113,39 +116,38 @@ impl<A: Agent> Strategy for Controller<A> {
         self.agent.name()
     }
 
-    fn propose(&mut self, n: usize) -> Result<Vec<Proposal>, Error> {
-        let mut proposals = Vec::new();
-        while proposals.len() < n {
-            let Some(proposal) = self.next()? else { break };
-            self.proposed += 1;
-            proposals.push(proposal);
-        }
-        Ok(proposals)
+    fn propose(&mut self) -> Result<Option<Proposal>, Error> {
+        let proposal = self.next()?;
+        self.proposed += u64::from(proposal.is_some());
+        Ok(proposal)
     }
 
-    fn observe(&mut self, finished: &[Trial]) -> Result<Diagnostics, Error> {
-        let mut diagnostics = Diagnostics::default();
-        for trial in finished {
-            let episode = self.environment.replay(&trial.architecture)?;
-            let reward = trial.reward().filter(|r| r.is_finite());
-            let drawn = match trial.origin {
-                Origin::Policy { .. } => Drawn::Policy,
-                Origin::Random => Drawn::Elsewhere { log_prob: self.environment.even_log_prob(&episode) },
-                // Somebody's decision, not a draw.
-                Origin::Mutation { .. } | Origin::Given => Drawn::Elsewhere { log_prob: 0.0 },
-            };
-            self.rollout.finished.push(Finished { episode, reward, drawn });
-            self.observed += 1;
-            if let Some(reward) = reward
-                && self.best.is_none_or(|(best, _)| reward > best)
-            {
-                self.best = Some((reward, self.observed));
-            }
-            if self.rollout.finished.len() >= BATCH {
-                diagnostics = self.update();
-            }
+    fn observe(&mut self, observed: &Observed) -> Result<(), Error> {
+        self.said = None;
+        let episode = self.environment.replay(&observed.tokens)?;
+        self.unseen.insert(&observed.tokens);
+        let reward = observed.reward.filter(|r| r.is_finite());
+        let drawn = match observed.origin {
+            Origin::Policy { .. } => Drawn::Policy,
+            Origin::Random => Drawn::Elsewhere { log_prob: self.environment.even_log_prob(&episode) },
+            // Somebody's decision, not a draw.
+            Origin::Mutation { .. } | Origin::Given => Drawn::Elsewhere { log_prob: 0.0 },
+        };
+        self.rollout.finished.push(Finished { episode, reward, drawn });
+        self.observed += 1;
+        if let Some(reward) = reward
+            && self.best.is_none_or(|(best, _)| reward > best)
+        {
+            self.best = Some((reward, self.observed));
         }
-        Ok(diagnostics)
+        if self.rollout.finished.len() >= BATCH {
+            self.said = Some(self.update());
+        }
+        Ok(())
+    }
+
+    fn diagnostics(&self) -> Diagnostics {
+        self.said.clone().unwrap_or_default()
     }
 
     fn converged(&self) -> Option<String> {

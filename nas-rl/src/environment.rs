@@ -1,7 +1,7 @@
 //! The search as a decision process: a state is a prefix of choices, an action an option that is not masked, an episode an
 //! architecture. The only reward comes at the end, when somebody has trained it.
 
-use nas_core::{Architecture, ArchitectureError, SearchSpace};
+use nas_core::{ArchitectureError, SearchSpace, Tokens};
 
 /// One choice that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Choice {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Episode {
     /// What was chosen.
-    pub architecture: Architecture,
+    pub tokens: Tokens,
     /// How.
     pub choices: Vec<Choice>,
 }
@@ -70,7 +70,7 @@ impl Environment {
             walk.choose(option)?;
             choices.push(Choice { slot: step.slot, option, mask: step.mask });
         }
-        Ok(Episode { architecture: walk.finish()?, choices })
+        Ok(Episode { tokens: walk.tokens().clone(), choices })
     }
 
     /// ln of the probability that [`SearchSpace::sample`] draws this episode. Continuous numbers have no probability; where
@@ -86,14 +86,24 @@ impl Environment {
         }
     }
 
-    /// The episode that yields `architecture`.
+    /// The episode that yields `tokens`.
     ///
     /// # Errors
-    /// When it is no architecture of the space.
-    pub fn replay(&self, architecture: &Architecture) -> Result<Episode, ArchitectureError> {
-        let actions = self.space.actions(architecture)?;
-        let mut actions = actions.into_iter();
-        self.episode(|_, _, _| actions.next().map_or(usize::MAX, |(_, option)| option))
+    /// When they are none of the space's.
+    pub fn replay(&self, tokens: &Tokens) -> Result<Episode, ArchitectureError> {
+        let mut walk = self.space.walk();
+        let mut choices = Vec::new();
+        while let Some(step) = walk.next() {
+            let Some(&token) = tokens.get(step.slot) else {
+                return Err(ArchitectureError::Length { tokens: tokens.len(), slots: self.arity.len() });
+            };
+            walk.choose_token(token)?;
+            choices.push(Choice { slot: step.slot, option: self.space.option(step.slot, token), mask: step.mask });
+        }
+        if walk.tokens() != tokens {
+            return Err(ArchitectureError::Length { tokens: tokens.len(), slots: self.arity.len() });
+        }
+        Ok(Episode { tokens: tokens.clone(), choices })
     }
 }
 
@@ -107,8 +117,9 @@ mod tests {
         let environment = Environment::new(conditional());
         let mut lengths = std::collections::BTreeSet::new();
         for architecture in environment.space().enumerate() {
-            let episode = environment.replay(&architecture).unwrap();
-            assert_eq!(episode.architecture, architecture);
+            let tokens = environment.space().tokens(&architecture).unwrap();
+            let episode = environment.replay(&tokens).unwrap();
+            assert_eq!(episode.tokens, tokens);
             assert!(episode.choices.iter().all(|choice| choice.mask[choice.option]));
             lengths.insert(episode.choices.len());
         }
@@ -120,7 +131,10 @@ mod tests {
         let environment = Environment::new(conditional());
         let mut total = 0.0;
         for architecture in environment.space().enumerate() {
-            total += environment.even_log_prob(&environment.replay(&architecture).unwrap()).exp();
+            total += {
+                let tokens = environment.space().tokens(&architecture).unwrap();
+                environment.even_log_prob(&environment.replay(&tokens).unwrap()).exp()
+            };
         }
         assert!((total - 1.0).abs() < 1e-12, "{total}");
 

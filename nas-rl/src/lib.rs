@@ -7,19 +7,19 @@
 //! critics are graphs of `nas-nn`; nothing here knows of terminals or of how a network is trained.
 //!
 //! ```
-//! use nas_core::{Metrics, SearchSpace, Seed, Strategy, Trial, TrialState};
+//! use nas_core::{Observed, SearchSpace, Seed, Strategy};
 //!
 //! let space = SearchSpace::builder("toy").choice("op", ["conv", "pool", "skip"]).integer("width", 1..=64).build()?;
 //! let mut agent = nas_rl::strategy("reinforce", &space, Seed::new(1))?;
 //! let mut best = 0.0_f64;
 //! for number in 0..100 {
-//!     let Some(proposal) = agent.propose(1)?.pop() else { break };
-//!     let width = proposal.architecture.integer("width")? as f64;
-//!     let reward = width / 64.0 + f64::from(u8::from(proposal.architecture.choice("op")? == "conv"));
+//!     let Some(proposal) = agent.propose()? else { break };
+//!     let architecture = space.architecture(&proposal.tokens)?;
+//!     let width = architecture.integer("width")? as f64;
+//!     let reward = width / 64.0 + f64::from(u8::from(architecture.choice("op")? == "conv"));
 //!     best = best.max(reward);
-//!     let state = TrialState::Complete { metrics: Metrics::new(), reward };
-//!     let (architecture, origin) = (proposal.architecture, proposal.origin);
-//!     agent.observe(&[Trial { number, architecture, origin, seed: Seed::new(number), state, seconds: 0.0 }])?;
+//!     let (tokens, origin) = (proposal.tokens, proposal.origin);
+//!     agent.observe(&Observed { number, tokens, reward: Some(reward), origin })?;
 //! }
 //! assert!(best > 1.8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -35,7 +35,7 @@ pub mod rollout;
 mod testing;
 pub mod value;
 
-use nas_core::strategy::{Evolution, RandomSearch};
+use nas_core::strategy::{Evolution, LocalSearch, RandomSearch};
 use nas_core::{Purpose, SearchSpace, Seed, Strategy};
 
 pub use agent::{Agent, Reinforce};
@@ -48,8 +48,12 @@ use advantage::Shaping;
 use policy::{Independent, Lstm};
 use value::{Critic, MovingBaseline};
 
-/// The names that [`strategy`] knows, the default first.
-pub const STRATEGIES: [&str; 5] = ["reinforce", "reinforce-critic", "reinforce-lstm", "evolution", "random"];
+/// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
+pub const STRATEGIES: [&str; 6] =
+    ["reinforce", "reinforce-critic", "reinforce-lstm", "evolution", "local-search", "random"];
+
+/// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
+pub const PUBLISHED: [&str; 2] = ["evolution-p10-s3", "evolution-p100-s25"];
 
 /// The most logits of an episode's steps together, and the most inputs of a critic: beyond them an update takes gigabytes.
 const LOGITS: usize = 1 << 21;
@@ -59,7 +63,7 @@ const CRITIC_INPUTS: usize = 1 << 17;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
     /// None has that name.
-    #[error("there is no agent \"{name}\"; agents: {}", STRATEGIES.join(", "))]
+    #[error("there is no agent \"{name}\"; agents: {}, {}", STRATEGIES.join(", "), PUBLISHED.join(", "))]
     Unknown {
         /// The name asked for.
         name: String,
@@ -84,7 +88,8 @@ pub enum StrategyError {
 /// The strategy called `name` on `space`.
 ///
 /// `reinforce`: independent logits and a moving baseline. `reinforce-critic`: with a learned critic. `reinforce-lstm`: with a
-/// recurrent policy. `evolution` and `random` are controls without a policy.
+/// recurrent policy. `evolution`, `local-search` and `random` are controls without a policy; `evolution-p10-s3` and
+/// `evolution-p100-s25` are evolution as published.
 ///
 /// # Errors
 /// When there is none; the error lists them. When the space has so many slots and options that the agent would need
@@ -119,6 +124,9 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
             reinforce(policy, Box::<MovingBaseline>::default(), "reinforce-lstm")
         }
         "evolution" => Box::new(Evolution::new(space.clone(), seed)),
+        "evolution-p10-s3" => Box::new(Evolution::published_10_3(space.clone(), seed)),
+        "evolution-p100-s25" => Box::new(Evolution::published_100_25(space.clone(), seed)),
+        "local-search" => Box::new(LocalSearch::new(space.clone(), seed)),
         "random" => Box::new(RandomSearch::new(space.clone(), seed)),
         _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })

@@ -1,6 +1,8 @@
 //! Spaces and helpers of the tests.
 
-use nas_core::{Architecture, Failure, Metrics, Origin, Proposal, SearchSpace, Seed, Trial, TrialState};
+use nas_core::{Architecture, Diagnostics, Observed, Origin, Proposal, SearchSpace, Strategy};
+
+use crate::environment::{Environment, Episode};
 
 /// `slots` choices of `options` each.
 pub(crate) fn cube(slots: usize, options: usize) -> SearchSpace {
@@ -24,28 +26,33 @@ pub(crate) fn conditional() -> SearchSpace {
         .unwrap()
 }
 
-/// The trial of a proposal with that reward; a failed one without.
-pub(crate) fn trial(number: u64, proposal: Proposal, reward: Option<f64>) -> Trial {
-    let state = match reward {
-        Some(reward) => TrialState::Complete { metrics: Metrics::new(), reward },
-        None => TrialState::Failed { failure: Failure::Other { message: String::new() } },
-    };
-    let Proposal { architecture, origin } = proposal;
-    Trial { number, architecture, origin, seed: Seed::new(0), state, seconds: 0.0 }
+/// The episodes of all architectures.
+pub(crate) fn episodes(environment: &Environment) -> Vec<Episode> {
+    let space = environment.space();
+    space.enumerate().map(|a| environment.replay(&space.tokens(&a).unwrap()).unwrap()).collect()
 }
 
-/// Runs `trials` trials through a strategy; what was tried, with its origin and reward.
+/// Tells a strategy what came of its proposal; what it says then.
+pub(crate) fn tell(strategy: &mut dyn Strategy, number: u64, proposal: Proposal, reward: Option<f64>) -> Diagnostics {
+    let Proposal { tokens, origin } = proposal;
+    strategy.observe(&Observed { number, tokens, reward, origin }).unwrap();
+    strategy.diagnostics()
+}
+
+/// Runs `trials` trials in `space` through a strategy; what was tried, with its origin and reward.
 pub(crate) fn run(
-    strategy: &mut dyn nas_core::Strategy,
+    strategy: &mut dyn Strategy,
+    space: &SearchSpace,
     trials: u64,
     reward: impl Fn(&Architecture) -> Option<f64>,
 ) -> Vec<(Architecture, Origin, Option<f64>)> {
     let mut all = Vec::new();
     for number in 0..trials {
-        let Some(proposal) = strategy.propose(1).unwrap().pop() else { break };
-        let reward = reward(&proposal.architecture);
-        all.push((proposal.architecture.clone(), proposal.origin, reward));
-        strategy.observe(&[trial(number, proposal, reward)]).unwrap();
+        let Some(proposal) = strategy.propose().unwrap() else { break };
+        let architecture = space.architecture(&proposal.tokens).unwrap();
+        let reward = reward(&architecture);
+        all.push((architecture, proposal.origin, reward));
+        tell(strategy, number, proposal, reward);
     }
     all
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use nas_core::{Architecture, Origin, Seed};
+use nas_core::{Architecture, Observed, Origin, Seed};
 
-use crate::testing::{conditional, cube, run, trial};
+use crate::testing::{conditional, cube, run, tell};
 use crate::{STRATEGIES, strategy};
 
 /// A planted optimum: option i of decision d is worth its place in a fixed shuffle.
@@ -20,7 +20,7 @@ fn planted(architecture: &Architecture) -> Option<f64> {
 fn no_strategy_repeats_itself_and_all_exhaust_a_space() {
     for name in STRATEGIES {
         let mut strategy = strategy(name, &cube(3, 5), Seed::new(2)).unwrap();
-        let tried = run(&mut *strategy, 200, planted);
+        let tried = run(&mut *strategy, &cube(3, 5), 200, planted);
         let distinct: BTreeSet<String> = tried.iter().map(|(a, ..)| a.to_string()).collect();
         assert_eq!((tried.len(), distinct.len()), (125, 125), "{name}");
     }
@@ -31,10 +31,10 @@ fn a_replay_proposes_the_same() {
     for name in STRATEGIES {
         let space = conditional();
         let reward = |a: &Architecture| (!a.stable_hash().is_multiple_of(7)).then(|| (a.stable_hash() % 100) as f64);
-        let all = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), 30, reward);
-        let again = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), 30, reward);
+        let all = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), &space, 30, reward);
+        let again = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), &space, 30, reward);
         assert_eq!(all, again, "{name}");
-        let other = run(&mut *strategy(name, &space, Seed::new(6)).unwrap(), 30, reward);
+        let other = run(&mut *strategy(name, &space, Seed::new(6)).unwrap(), &space, 30, reward);
         assert_ne!(all, other, "{name}");
     }
 }
@@ -43,7 +43,7 @@ fn a_replay_proposes_the_same() {
 fn mean_reward(name: &str, trials: u64, seeds: u64) -> f64 {
     let mut total = 0.0;
     for seed in 0..seeds {
-        let tried = run(&mut *strategy(name, &cube(6, 5), Seed::new(seed)).unwrap(), trials, planted);
+        let tried = run(&mut *strategy(name, &cube(6, 5), Seed::new(seed)).unwrap(), &cube(6, 5), trials, planted);
         let late = &tried[tried.len() / 2..];
         total += late.iter().map(|(.., r)| r.unwrap()).sum::<f64>() / late.len() as f64;
     }
@@ -66,7 +66,7 @@ fn monotone_changes_of_the_reward_change_nothing() {
     for name in ["reinforce", "reinforce-critic", "reinforce-lstm"] {
         let proposals = |reward: &dyn Fn(&Architecture) -> Option<f64>| -> Vec<Architecture> {
             let mut strategy = strategy(name, &cube(6, 5), Seed::new(1)).unwrap();
-            run(&mut *strategy, 80, reward).into_iter().map(|(a, ..)| a).collect()
+            run(&mut *strategy, &cube(6, 5), 80, reward).into_iter().map(|(a, ..)| a).collect()
         };
         assert_eq!(proposals(&planted), proposals(&changed), "{name}");
     }
@@ -74,7 +74,7 @@ fn monotone_changes_of_the_reward_change_nothing() {
 
 #[test]
 fn one_in_ten_is_a_control() {
-    let tried = run(&mut *strategy("reinforce", &cube(6, 5), Seed::new(1)).unwrap(), 100, planted);
+    let tried = run(&mut *strategy("reinforce", &cube(6, 5), Seed::new(1)).unwrap(), &cube(6, 5), 100, planted);
     let random: Vec<usize> = (0..100).filter(|&i| tried[i].1 == Origin::Random).collect();
     assert_eq!(random, (0..10).chain((19..100).step_by(10)).collect::<Vec<_>>());
 }
@@ -84,9 +84,9 @@ fn until_converged(reward: impl Fn(&Architecture) -> Option<f64>, limit: u64) ->
     let mut strategy = strategy("reinforce", &cube(6, 5), Seed::new(4)).unwrap();
     let mut entropies = Vec::new();
     for number in 0..limit {
-        let proposal = strategy.propose(1).unwrap().pop().unwrap();
-        let reward = reward(&proposal.architecture);
-        let said = strategy.observe(&[trial(number, proposal, reward)]).unwrap();
+        let proposal = strategy.propose().unwrap().unwrap();
+        let reward = reward(&cube(6, 5).architecture(&proposal.tokens).unwrap());
+        let said = tell(&mut *strategy, number, proposal, reward);
         entropies.extend(said.get("entropy"));
         if let Some(why) = strategy.converged() {
             return (Some((number, why)), entropies);
@@ -116,7 +116,8 @@ fn chance_does_not_converge_early() {
 #[test]
 fn names_that_are_unknown_are_listed() {
     let error = strategy("ppo", &cube(1, 2), Seed::new(0)).err().unwrap();
-    let text = "there is no agent \"ppo\"; agents: reinforce, reinforce-critic, reinforce-lstm, evolution, random";
+    let text = "there is no agent \"ppo\"; agents: reinforce, reinforce-critic, reinforce-lstm, \
+                evolution, local-search, random, evolution-p10-s3, evolution-p100-s25";
     assert_eq!(error.to_string(), text);
 }
 
@@ -128,7 +129,7 @@ fn spaces_too_large_for_an_agent_are_refused_before_anything_is_allocated() {
                 agents for every size: evolution, random";
     assert_eq!(error.to_string(), text);
     let mut fits = strategy("reinforce-critic", &space, Seed::new(0)).unwrap();
-    assert_eq!(run(&mut *fits, 12, |a| Some(a.stable_hash() as f64)).len(), 12);
+    assert_eq!(run(&mut *fits, &space, 12, |a| Some(a.stable_hash() as f64)).len(), 12);
 }
 
 #[test]
@@ -138,9 +139,8 @@ fn failures_and_rewards_that_are_no_numbers_stop_nobody() {
         for rewards in [&odd[..1], &odd[..4], &odd[..]] {
             let mut strategy = strategy(name, &cube(6, 5), Seed::new(1)).unwrap();
             for number in 0..60 {
-                let proposal = strategy.propose(1).unwrap().pop().unwrap();
-                let said =
-                    strategy.observe(&[trial(number, proposal, rewards[number as usize % rewards.len()])]).unwrap();
+                let proposal = strategy.propose().unwrap().unwrap();
+                let said = tell(&mut *strategy, number, proposal, rewards[number as usize % rewards.len()]);
                 assert!(said.0.values().all(|figure| figure.is_finite()), "{name} {said:?}");
             }
         }
@@ -153,8 +153,8 @@ fn an_update_reports_the_figures_of_the_field() {
         let mut strategy = strategy(name, &conditional(), Seed::new(1)).unwrap();
         let mut said = Vec::new();
         for number in 0..10 {
-            let proposal = strategy.propose(1).unwrap().pop().unwrap();
-            said.push(strategy.observe(&[trial(number, proposal, Some(number as f64))]).unwrap());
+            let proposal = strategy.propose().unwrap().unwrap();
+            said.push(tell(&mut *strategy, number, proposal, Some(number as f64)));
         }
         assert!(said[..4].iter().all(|d| d.0.is_empty()), "nothing was updated");
         let names: Vec<&str> = said[9].0.keys().map(String::as_str).collect();
@@ -169,7 +169,9 @@ fn an_update_reports_the_figures_of_the_field() {
 #[test]
 fn trials_of_another_space_are_an_error() {
     let mut one = strategy("reinforce", &cube(2, 2), Seed::new(0)).unwrap();
-    let proposal = strategy("random", &cube(3, 3), Seed::new(0)).unwrap().propose(1).unwrap().pop().unwrap();
-    assert!(one.observe(&[trial(0, proposal, Some(1.0))]).is_err());
+    for tokens in [&[0_u16, 1, 1][..], &[0, 2], &[0], &[]] {
+        let observed = Observed { number: 0, tokens: tokens.into(), reward: Some(1.0), origin: Origin::Given };
+        assert!(one.observe(&observed).is_err(), "{tokens:?}");
+    }
     assert_eq!(one.name(), "reinforce");
 }

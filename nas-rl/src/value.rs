@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn the_critic_learns_what_a_choice_is_worth() {
         let environment = Environment::new(cube(3, 3));
-        let episodes: Vec<Episode> = environment.space().enumerate().map(|a| environment.replay(&a).unwrap()).collect();
+        let episodes: Vec<Episode> = crate::testing::episodes(&environment);
         let worth = |e: &Episode| e.choices.iter().map(|c| c.option as f64).sum::<f64>() / 3.0 - 1.0;
         let mut critic = Critic::new(&environment, 0.01, &mut Seed::new(1).stream(Purpose::Test, 0));
         let batch: Vec<(&Episode, f64)> = episodes.iter().map(|e| (e, worth(e))).collect();

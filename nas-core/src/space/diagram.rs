@@ -137,7 +137,26 @@ impl Diagram {
 
     /// What is known of a variable's subtree in a state that some architecture passes through.
     pub(super) fn node(&self, program: &Program, state: &State, variable: usize) -> Option<&Node> {
-        self.nodes[variable].get(self.key(program, state, variable).as_slice())
+        self.node_by(program, state, variable, &mut Vec::new())
+    }
+
+    /// As [`node`](Self::node), with a buffer for the key.
+    pub(super) fn node_by(
+        &self,
+        program: &Program,
+        state: &State,
+        variable: usize,
+        key: &mut Vec<u64>,
+    ) -> Option<&Node> {
+        key.clear();
+        self.write_key(program, state, variable, key);
+        self.nodes[variable].get(key.as_slice())
+    }
+
+    /// Forgets all decisions.
+    pub(super) fn reset(&self, program: &Program, state: &mut State) {
+        state.truth.fill(false);
+        program.requirements.iter().zip(&mut state.paths).for_each(|(requirement, path)| requirement.reset(path));
     }
 
     /// Whether an architecture exists that goes on with that option.
@@ -204,17 +223,21 @@ impl Diagram {
     }
 
     fn key(&self, program: &Program, state: &State, variable: usize) -> Vec<u64> {
+        let mut key = Vec::with_capacity(self.places[variable].conditions.len().div_ceil(64));
+        self.write_key(program, state, variable, &mut key);
+        key
+    }
+
+    fn write_key(&self, program: &Program, state: &State, variable: usize, key: &mut Vec<u64>) {
         let place = &self.places[variable];
-        let mut key = Vec::with_capacity(place.conditions.len().div_ceil(64));
         for conditions in place.conditions.chunks(64) {
             let holds = |condition: &Vec<usize>| condition.iter().all(|&predicate| state.truth[predicate]);
             let bits = conditions.iter().enumerate().map(|(i, condition)| u64::from(holds(condition)) << i);
             key.push(bits.fold(0, |word, bit| word | bit));
         }
         for &requirement in &place.requirements {
-            program.requirements[requirement].key(&state.paths[requirement], &mut key);
+            program.requirements[requirement].key(&state.paths[requirement], key);
         }
-        key
     }
 }
 

@@ -1,13 +1,20 @@
 //! The values of one decision: their numbering, their text, and the bridge between a value and its number.
 
 use num_bigint::BigUint;
+use rand::RngExt as _;
 
 use super::description::Scale;
+use crate::Rng;
 use crate::architecture::Value;
 use crate::error::ArchitectureError;
 
-/// Levels of a continuous number where a policy needs finitely many.
+/// Levels of a continuous number where finitely many are needed, and bins that a policy tells apart.
 pub(super) const REAL_LEVELS: u32 = 16;
+/// Equal steps of a continuous number's scale: a multiple of 15 and of 16, so that levels and bins begin on steps, and
+/// few enough that their places leave a number of 16 bits over for closed slots.
+pub(super) const REAL_STEPS: usize = 65_520;
+const STEPS_PER_LEVEL: usize = REAL_STEPS / (REAL_LEVELS as usize - 1);
+const STEPS_PER_BIN: usize = REAL_STEPS / REAL_LEVELS as usize;
 
 /// What an open decision can be.
 #[derive(Debug)]
@@ -15,16 +22,16 @@ pub(super) enum Domain {
     Choice { options: Vec<String> },
     Integer { low: i64, step: i64, count: usize },
     Grid { levels: Vec<f64> },
-    Real { low: f64, high: f64, scale: Scale, levels: Vec<f64> },
+    Real(Range),
     Subset { options: Vec<String>, min: usize, max: usize },
 }
 
 /// What an open decision is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Pick {
-    /// The option, number or level with that index.
+    /// The option, number or level with that index; of a continuous number its place in steps.
     Option(usize),
-    /// A continuous number.
+    /// A continuous number, which may lie between two steps.
     Real(f64),
     /// The indices of a subset's members, ascending.
     Members(Vec<usize>),
@@ -49,7 +56,7 @@ pub(super) fn levels(low: f64, high: f64, scale: Scale, count: u32) -> Vec<f64> 
             Scale::Linear => low + (high - low) * part,
             Scale::Log => (low.ln() + (high.ln() - low.ln()) * part).exp(),
         };
-        format!("{x:.8e}").parse().expect("a formatted number reads back")
+        nine_digits(x)
     };
     (0..count)
         .map(|i| {
@@ -64,13 +71,65 @@ pub(super) fn levels(low: f64, high: f64, scale: Scale, count: u32) -> Vec<f64> 
         .collect()
 }
 
+fn nine_digits(x: f64) -> f64 {
+    format!("{x:.8e}").parse().expect("a formatted number reads back")
+}
+
+/// The numbers between two bounds, reached by [`REAL_STEPS`] equal steps of a scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Range {
+    low: f64,
+    high: f64,
+    scale: Scale,
+    /// Whether neighbouring steps still differ when rounded to 9 digits. Otherwise the range is narrow.
+    short: bool,
+}
+
+impl Range {
+    pub(super) fn new(low: f64, high: f64, scale: Scale) -> Self {
+        let step = match scale {
+            Scale::Linear => (high - low) / low.abs().max(high.abs()),
+            Scale::Log => high.ln() - low.ln(),
+        };
+        Range { low, high, scale, short: step / REAL_STEPS as f64 > 2e-8 }
+    }
+
+    /// The number `place` steps above the lower bound; rounded to 9 digits, like levels, where that keeps steps apart.
+    fn value(&self, place: usize) -> f64 {
+        let Range { low, high, scale, short } = *self;
+        if place == 0 || place >= REAL_STEPS {
+            return if place == 0 { low } else { high };
+        }
+        let part = place as f64 / REAL_STEPS as f64;
+        match scale {
+            Scale::Linear if short => nine_digits(low + (high - low) * part),
+            Scale::Log if short => nine_digits((low.ln() + (high.ln() - low.ln()) * part).exp()),
+            Scale::Linear => (low + (high - low) * part).clamp(low, high),
+            // The logarithms of near bounds would cancel.
+            Scale::Log => (low * ((high / low).ln() * part).exp()).clamp(low, high),
+        }
+    }
+
+    /// The nearest place.
+    fn place(&self, x: f64) -> usize {
+        let Range { low, high, scale, short } = *self;
+        let part = match scale {
+            Scale::Linear => (x - low) / (high - low),
+            Scale::Log if short => (x.ln() - low.ln()) / (high.ln() - low.ln()),
+            Scale::Log => (x / low).ln() / (high / low).ln(),
+        };
+        (part.clamp(0.0, 1.0) * REAL_STEPS as f64).round() as usize
+    }
+}
+
 impl Domain {
     /// How many options there are to number; of a subset its possible members.
     pub(super) fn len(&self) -> usize {
         match self {
             Domain::Choice { options } | Domain::Subset { options, .. } => options.len(),
             Domain::Integer { count, .. } => *count,
-            Domain::Grid { levels } | Domain::Real { levels, .. } => levels.len(),
+            Domain::Grid { levels } => levels.len(),
+            Domain::Real(_) => REAL_LEVELS as usize,
         }
     }
 
@@ -83,13 +142,18 @@ impl Domain {
     }
 
     pub(super) fn is_continuous(&self) -> bool {
-        matches!(self, Domain::Real { .. })
+        matches!(self, Domain::Real(_))
     }
 
-    /// The text of option `index`.
+    /// The text of option `index`; of a continuous number its bin.
     pub(super) fn name(&self, index: usize) -> String {
         match self {
             Domain::Subset { options, .. } => options[index].clone(),
+            Domain::Real(range) => {
+                let short = |bin: usize| format!("{:.2e}", range.value(bin * STEPS_PER_BIN)).parse::<f64>();
+                let [low, high] = [index, index + 1].map(|bin| short(bin).expect("a formatted number reads back"));
+                format!("{low:?}..{high:?}")
+            }
             _ => self.value(&Pick::Option(index)).to_string(),
         }
     }
@@ -98,8 +162,9 @@ impl Domain {
         match (self, pick) {
             (Domain::Choice { options }, Pick::Option(i)) => Value::Choice(options[*i].clone()),
             (Domain::Integer { low, step, .. }, Pick::Option(i)) => Value::Integer(nth_integer(*low, *step, *i)),
-            (Domain::Grid { levels } | Domain::Real { levels, .. }, Pick::Option(i)) => Value::Float(levels[*i]),
-            (Domain::Real { .. }, Pick::Real(x)) => Value::Float(*x),
+            (Domain::Grid { levels }, Pick::Option(i)) => Value::Float(levels[*i]),
+            (Domain::Real(range), Pick::Option(place)) => Value::Float(range.value(*place)),
+            (Domain::Real(_), Pick::Real(x)) => Value::Float(*x),
             (Domain::Subset { options, .. }, Pick::Members(members)) => {
                 Value::Subset(members.iter().map(|&i| options[i].clone()).collect())
             }
@@ -130,11 +195,11 @@ impl Domain {
             (Domain::Choice { .. }, Value::Choice(_)) | (Domain::Integer { .. }, Value::Integer(_)) => {
                 self.index_of(value).map(Pick::Option).ok_or_else(no_option)
             }
-            (Domain::Grid { .. } | Domain::Real { .. }, Value::Integer(n)) => self.pick(path, &Value::Float(*n as f64)),
+            (Domain::Grid { .. } | Domain::Real(_), Value::Integer(n)) => self.pick(path, &Value::Float(*n as f64)),
             (Domain::Grid { levels }, Value::Float(x)) => {
                 levels.iter().position(|level| level == x).map(Pick::Option).ok_or_else(no_option)
             }
-            (Domain::Real { low, high, .. }, Value::Float(x)) => {
+            (Domain::Real(Range { low, high, .. }), Value::Float(x)) => {
                 if x >= low && x <= high {
                     Ok(Pick::Real(*x))
                 } else {
@@ -161,7 +226,7 @@ impl Domain {
         match self {
             Domain::Choice { .. } => Ok(Value::Choice(text.to_owned())),
             Domain::Integer { .. } => text.parse().map(Value::Integer).map_err(|_| syntax(self.kind())),
-            Domain::Grid { .. } | Domain::Real { .. } => match text.parse::<f64>() {
+            Domain::Grid { .. } | Domain::Real(_) => match text.parse::<f64>() {
                 Ok(x) if x.is_finite() => Ok(Value::Float(x)),
                 _ => Err(syntax(self.kind())),
             },
@@ -176,7 +241,7 @@ impl Domain {
         match self {
             Domain::Choice { .. } => "the name of an option",
             Domain::Integer { .. } => "a whole number",
-            Domain::Grid { .. } | Domain::Real { .. } => "a number",
+            Domain::Grid { .. } | Domain::Real(_) => "a number",
             Domain::Subset { .. } => "a subset such as {a+b}",
         }
     }
@@ -195,7 +260,7 @@ impl Domain {
                 let by = if *step == 1 { String::new() } else { format!(" in steps of {step}") };
                 format!("{low} to {}{by}", nth_integer(*low, *step, count - 1))
             }
-            Domain::Real { low, high, .. } => format!("{low:?} to {high:?}"),
+            Domain::Real(Range { low, high, .. }) => format!("{low:?} to {high:?}"),
             Domain::Subset { options, min, max } => format!("{min} to {max} different ones of {}", list(options)),
             Domain::Integer { .. } | Domain::Grid { .. } => {
                 list(&(0..self.len()).map(|i| self.name(i)).collect::<Vec<_>>())
@@ -205,32 +270,62 @@ impl Domain {
 
     /// The value with that number, counted from zero below [`count`](Self::count).
     pub(super) fn unrank(&self, rank: &BigUint) -> Pick {
+        let index = || usize::try_from(rank).expect("a rank is below the number of options");
         match self {
             Domain::Subset { options, min, max } => Pick::Members(nth_subset(options.len(), *min, *max, rank)),
-            _ => Pick::Option(usize::try_from(rank).expect("a rank is below the number of options")),
+            Domain::Real(_) => Pick::Option(index() * STEPS_PER_LEVEL),
+            _ => Pick::Option(index()),
         }
     }
 
-    /// The nearest level of a continuous number, on its scale.
-    pub(super) fn level(&self, pick: &Pick) -> usize {
-        match (self, pick) {
-            (Domain::Real { levels, scale, .. }, Pick::Real(x)) => {
-                let at = |x: f64| if *scale == Scale::Log { x.ln() } else { x };
-                let off = |level: f64| (at(level) - at(*x)).abs();
-                (0..levels.len()).min_by(|&a, &b| off(levels[a]).total_cmp(&off(levels[b]))).expect("there are levels")
-            }
+    /// How many tokens a slot of this domain has.
+    pub(super) fn tokens(&self) -> usize {
+        match self {
+            Domain::Subset { .. } => 2,
+            Domain::Real(_) => REAL_STEPS + 1,
+            _ => self.len(),
+        }
+    }
+
+    /// The token of what was picked; of a subset's slot, whether `member` is in.
+    pub(super) fn token(&self, pick: &Pick, member: Option<usize>) -> u16 {
+        let token = match (self, pick) {
+            (_, Pick::Members(members)) => usize::from(member.is_some_and(|member| members.contains(&member))),
+            (Domain::Real(range), Pick::Real(x)) => range.place(*x),
             _ => pick.index(),
+        };
+        u16::try_from(token).expect("a slot has fewer tokens than a word has values")
+    }
+
+    /// The option that a token belongs to: of a continuous number its bin.
+    pub(super) fn option(&self, token: u16) -> usize {
+        match self {
+            Domain::Real(_) => (usize::from(token) / STEPS_PER_BIN).min(REAL_LEVELS as usize - 1),
+            _ => token.into(),
         }
     }
 
-    /// The value that lies at `part` (from 0 to 1) of a continuous number's range.
-    pub(super) fn real(&self, part: f64) -> Option<Pick> {
-        let Domain::Real { low, high, scale, .. } = self else { return None };
-        let x = match scale {
-            Scale::Linear => low + (high - low) * part,
-            Scale::Log => (low.ln() + (high.ln() - low.ln()) * part).exp(),
-        };
-        Some(Pick::Real(x.clamp(*low, *high)))
+    /// The tokens of an option: one, or those of a bin.
+    pub(super) fn within(&self, option: usize) -> std::ops::Range<u16> {
+        let token = |at: usize| u16::try_from(at).expect("a slot has fewer tokens than a word has values");
+        match self {
+            Domain::Real(_) => {
+                let last = usize::from(option + 1 == REAL_LEVELS as usize);
+                token(option * STEPS_PER_BIN)..token((option + 1) * STEPS_PER_BIN + last)
+            }
+            _ => token(option)..token(option + 1),
+        }
+    }
+
+    /// The values that stand for all of it: every option, of a continuous number its levels.
+    pub(super) fn representatives(&self) -> impl Iterator<Item = usize> {
+        let step = if self.is_continuous() { STEPS_PER_LEVEL } else { 1 };
+        (0..self.len()).map(move |i| i * step)
+    }
+
+    /// A number of a continuous range, each step as likely.
+    pub(super) fn draw(&self, rng: &mut Rng) -> Option<Pick> {
+        self.is_continuous().then(|| Pick::Option(rng.random_range(0..=REAL_STEPS as u32) as usize))
     }
 }
 
@@ -313,10 +408,35 @@ mod tests {
     }
 
     #[test]
-    fn nearest_level_on_a_log_scale() {
-        let domain = Domain::Real { low: 1e-4, high: 1.0, scale: Scale::Log, levels: levels(1e-4, 1.0, Scale::Log, 5) };
-        assert_eq!(domain.level(&Pick::Real(0.002)), 1); // 0.001 is nearer by ratio, though 0.01 … by difference not
-        assert_eq!(domain.level(&Pick::Real(0.05)), 3); // by difference 0.01 would be nearer
+    fn places_bins_and_levels_of_a_log_scale() {
+        let domain = Domain::Real(Range::new(1e-4, 1.0, Scale::Log));
+        let token = |x: f64| domain.token(&Pick::Real(x), None);
+        assert_eq!([1e-4, 1e-3, 1e-2, 1.0].map(token), [0, 16_380, 32_760, 65_520]);
+        assert_eq!(domain.value(&Pick::Option(16_380)), Value::Float(1e-3));
+        assert_eq!([0, 4_094, 4_095, 61_425, 65_520].map(|token| domain.option(token)), [0, 0, 1, 15, 15]);
+        assert_eq!((domain.within(0), domain.within(15)), (0..4_095, 61_425..65_521));
+        assert_eq!(domain.name(8), "0.01..0.0178");
+        assert_eq!(domain.unrank(&3_u32.into()), Pick::Option(3 * 4_368));
+    }
+
+    #[test]
+    fn every_place_has_a_value_of_its_own() {
+        let narrow = 1.0 + 2e-7;
+        for (low, high, scale) in [
+            (0.0, 1.5, Scale::Linear),
+            (-3.0, 1e9, Scale::Linear),
+            (1.0, narrow, Scale::Linear),
+            (1e300, 1.1e300, Scale::Log),
+            (1e-300, 1e300, Scale::Log),
+            (1.0, narrow, Scale::Log),
+        ] {
+            let domain = Domain::Real(Range::new(low, high, scale));
+            for place in (0..=REAL_STEPS).step_by(7) {
+                let Value::Float(x) = domain.value(&Pick::Option(place)) else { panic!("no number") };
+                assert!((low..=high).contains(&x));
+                assert_eq!(usize::from(domain.token(&Pick::Real(x), None)), place, "{x:?} of {low:?} to {high:?}");
+            }
+        }
     }
 
     #[test]

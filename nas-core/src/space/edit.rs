@@ -3,11 +3,11 @@
 use rand::RngExt as _;
 use rand::seq::SliceRandom as _;
 
-use super::SearchSpace;
 use super::diagram::{Diagram, State};
 use super::domain::{Domain, Pick};
 use super::program::Program;
 use super::sample::below;
+use super::{SearchSpace, Tokens};
 use crate::{Architecture, Rng};
 
 /// Decisions that a search for a completion may make before it gives up. Only requirements over many newly opened
@@ -23,10 +23,31 @@ impl SearchSpace {
     /// architecture of another version of the space is repaired. In a space of one architecture that one is returned.
     pub fn mutate(&self, architecture: &Architecture, rng: &mut Rng) -> Architecture {
         let wanted = self.wanted(architecture);
-        let base = match self.complete(&wanted, Source::Random(rng)) {
-            Some(picks) => picks,
-            None => return self.sample(rng),
-        };
+        match self.complete(&wanted, Source::Random(rng)) {
+            Some(base) => self.encode(&self.changed(base, rng)),
+            None => self.sample(rng),
+        }
+    }
+
+    /// As [`mutate`](Self::mutate), for tokens of this space: of a free space without counting, and without allocating
+    /// while its slots fit in place.
+    pub fn mutate_tokens(&self, tokens: &Tokens, rng: &mut Rng) -> Tokens {
+        if !self.is_free() {
+            return self.tokens_of(&self.changed(self.picks(tokens), rng));
+        }
+        let layout = &self.inner.layout;
+        let mut tokens = tokens.clone();
+        if !layout.changeable().is_empty() {
+            let slot = layout.changeable()[rng.random_range(0..layout.changeable().len())];
+            // One of the others: those from the present one on move up by one.
+            let other = rng.random_range(0..layout.radices()[slot] - 1) as u16;
+            tokens.set(slot, other + u16::from(other >= tokens[slot]));
+        }
+        tokens
+    }
+
+    /// `base` with one decision changed, if any can be.
+    fn changed(&self, base: Vec<Option<Pick>>, rng: &mut Rng) -> Vec<Option<Pick>> {
         let mut open: Vec<usize> = (0..base.len()).filter(|&variable| base[variable].is_some()).collect();
         open.shuffle(rng);
         for variable in open {
@@ -36,11 +57,11 @@ impl SearchSpace {
                 let mut wanted = base.clone();
                 wanted[variable] = Some(other);
                 if let Some(picks) = self.complete(&wanted, Source::Random(rng)) {
-                    return self.encode(&picks);
+                    return picks;
                 }
             }
         }
-        self.encode(&base)
+        base
     }
 
     /// All architectures one decision away: for each open decision in the space's order, each other value in order, as
@@ -54,16 +75,38 @@ impl SearchSpace {
         let nothing = vec![None; wanted.len()];
         let base = self.complete(&wanted, Source::First).or_else(|| self.complete(&nothing, Source::First));
         let base = base.expect("a space with architectures completes the empty one");
+        self.around(&base).map(|picks| self.encode(&picks)).collect()
+    }
+
+    /// As [`neighbours`](Self::neighbours), for tokens of this space.
+    pub fn neighbour_tokens(&self, tokens: &Tokens) -> Vec<Tokens> {
+        if !self.is_free() {
+            return self.around(&self.picks(tokens)).map(|picks| self.tokens_of(&picks)).collect();
+        }
         let mut neighbours = Vec::new();
-        for (variable, now) in base.iter().enumerate() {
-            let Some(now) = now else { continue };
-            for other in alternatives(&self.inner.program.variables[variable].domain, now) {
-                let mut wanted = base.clone();
-                wanted[variable] = Some(other);
-                neighbours.extend(self.complete(&wanted, Source::First).map(|picks| self.encode(&picks)));
+        for (slot, &now) in tokens.iter().enumerate() {
+            let domain = &self.inner.program.variables[self.inner.slots[slot].variable].domain;
+            for other in domain.representatives().map(|token| token as u16).filter(|&token| token != now) {
+                let mut near = tokens.clone();
+                near.set(slot, other);
+                neighbours.push(near);
             }
         }
         neighbours
+    }
+
+    /// All picks that differ from `base` in one decision and what that opens or closes.
+    fn around(&self, base: &[Option<Pick>]) -> impl Iterator<Item = Vec<Option<Pick>>> {
+        let open = base.iter().enumerate().filter_map(|(variable, now)| now.as_ref().map(|now| (variable, now)));
+        let others = open.flat_map(|(variable, now)| {
+            let others = alternatives(&self.inner.program.variables[variable].domain, now);
+            others.into_iter().map(move |other| (variable, other))
+        });
+        others.filter_map(|(variable, other)| {
+            let mut wanted = base.to_vec();
+            wanted[variable] = Some(other);
+            self.complete(&wanted, Source::First)
+        })
     }
 
     /// What the architecture says about each variable, as far as the space understands it.
@@ -157,8 +200,7 @@ impl Search<'_> {
                 }
                 match self.diagram.options(variable, classes.remove(at)) {
                     Some(options) => Pick::Option(options[rng.random_range(0..options.len())]),
-                    None if domain.is_continuous() => domain.real(rng.random()).expect("it is continuous"),
-                    None => domain.unrank(&below(&domain.count(), rng)),
+                    None => domain.draw(rng).unwrap_or_else(|| domain.unrank(&below(&domain.count(), rng))),
                 }
             }
         }
@@ -183,7 +225,10 @@ fn alternatives(domain: &Domain, now: &Pick) -> Vec<Pick> {
             }
             all
         }
-        _ => (0..domain.len()).map(Pick::Option).filter(|other| domain.value(other) != domain.value(now)).collect(),
+        _ => {
+            let others = domain.representatives().map(Pick::Option);
+            others.filter(|other| domain.value(other) != domain.value(now)).collect()
+        }
     }
 }
 
@@ -206,7 +251,10 @@ fn drawn_alternatives(domain: &Domain, now: &Pick, rng: &mut Rng) -> Vec<Pick> {
                 Vec::new()
             }
         }
-        (Domain::Real { .. }, _) => domain.real(rng.random()).into_iter().filter(|other| other != now).collect(),
+        (Domain::Real(_), _) => {
+            let now = domain.token(now, None);
+            std::iter::from_fn(|| domain.draw(rng)).find(|other| domain.token(other, None) != now).into_iter().collect()
+        }
         _ => {
             let mut others: Vec<Pick> = (0..domain.len()).map(Pick::Option).filter(|other| other != now).collect();
             others.shuffle(rng);

@@ -13,6 +13,7 @@ pub(crate) mod suggest;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod tokens;
 mod walk;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use builder::SpaceBuilder;
 pub use cardinality::Cardinality;
 pub use description::{Decision, Kind, Requirement, Scale, Scope, When};
 pub use num_bigint::BigUint;
+pub use tokens::{KeyHasher, KeyMap, KeySet, Tokens};
 pub use walk::{Slot, Step, Walk};
 
 use crate::Architecture;
@@ -35,6 +37,7 @@ use description::Description;
 use diagram::Diagram;
 use domain::Pick;
 use program::Program;
+use tokens::Layout;
 
 /// A tree of named decisions: choices, whole and real numbers, subsets, groups and repeats, some of them under conditions.
 ///
@@ -81,6 +84,7 @@ struct Inner {
     program: Program,
     diagram: Diagram,
     slots: Vec<Slot>,
+    layout: Layout,
     cardinality: Cardinality,
 }
 
@@ -111,6 +115,7 @@ impl SearchSpace {
             return Err(SpaceError::Impossible { space: description.name, requirement: texts.join("; ") });
         }
         let slots = walk::slots(&program);
+        let layout = Layout::new(&program, &slots);
         // A continuous number is open in some architecture exactly when its weight shows in the count.
         let continuous = program.variables.iter().any(|variable| variable.domain.is_continuous());
         let cardinality = if continuous && Diagram::new(&program, true)?.total() != diagram.total() {
@@ -118,7 +123,7 @@ impl SearchSpace {
         } else {
             Cardinality::Finite(diagram.total().clone())
         };
-        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, cardinality }) })
+        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, layout, cardinality }) })
     }
 
     /// The space's name.

@@ -153,7 +153,7 @@ impl Program {
             return Err(wrong(format!("\"{name}\", which is no earlier decision{hint}")));
         };
         let domain = &self.variables[target].domain;
-        if matches!(domain, Domain::Grid { .. } | Domain::Real { .. } | Domain::Subset { .. }) {
+        if matches!(domain, Domain::Grid { .. } | Domain::Real(_) | Domain::Subset { .. }) {
             return Err(wrong(format!("\"{name}\"; conditions look at choices, integers and repeats only")));
         }
         if when.is.is_empty() {
@@ -375,10 +375,7 @@ fn domain(kind: &Kind) -> Domain {
         Kind::Float { low, high, scale, steps: Some(steps) } => {
             Domain::Grid { levels: domain::levels(*low, *high, *scale, *steps) }
         }
-        Kind::Float { low, high, scale, steps: None } => {
-            let levels = domain::levels(*low, *high, *scale, REAL_LEVELS);
-            Domain::Real { low: *low, high: *high, scale: *scale, levels }
-        }
+        Kind::Float { low, high, scale, steps: None } => Domain::Real(domain::Range::new(*low, *high, *scale)),
         Kind::Subset { options, min, max } => {
             Domain::Subset { options: options.clone(), min: *min as usize, max: *max as usize }
         }

@@ -3,7 +3,7 @@
 use num_bigint::BigUint;
 use rand::{Rng as _, RngExt as _};
 
-use super::SearchSpace;
+use super::{SearchSpace, Tokens};
 use crate::{Architecture, Rng};
 
 /// A number from 0 to below `bound`, each equally likely.
@@ -38,14 +38,24 @@ impl SearchSpace {
     /// # Ok::<(), nas_core::SpaceError>(())
     /// ```
     pub fn sample(&self, rng: &mut Rng) -> Architecture {
+        let tokens = self.sample_tokens(rng);
+        self.encode(&self.picks(&tokens))
+    }
+
+    /// As [`sample`](Self::sample), in tokens: of a free space without counting, and without allocating while its slots
+    /// fit in place.
+    pub fn sample_tokens(&self, rng: &mut Rng) -> Tokens {
+        if self.is_free() {
+            return self.inner.layout.radices().iter().map(|&radix| rng.random_range(0..radix) as u16).collect();
+        }
         let rank = below(self.inner.diagram.total(), rng);
         let mut picks = self.inner.diagram.unrank(&self.inner.program, rank);
         for (variable, pick) in self.inner.program.variables.iter().zip(&mut picks) {
             if pick.is_some() && variable.domain.is_continuous() {
-                *pick = variable.domain.real(rng.random());
+                *pick = variable.domain.draw(rng);
             }
         }
-        self.encode(&picks)
+        self.tokens_of(&picks)
     }
 }
 

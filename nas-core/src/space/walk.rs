@@ -1,15 +1,17 @@
 //! A space as a sequence of masked categorical steps: how a policy sees it.
 
-use super::SearchSpace;
+use rand::RngExt as _;
+
 use super::diagram::State;
-use super::domain::{Domain, Pick};
+use super::domain::Domain;
 use super::program::{Program, Variable};
-use crate::Architecture;
+use super::{SearchSpace, Tokens};
 use crate::error::ArchitectureError;
+use crate::{Architecture, Rng};
 
 /// One categorical step of a space.
 ///
-/// Whole numbers are listed, continuous ones have 16 levels, a repeat's count is a slot, and its body has slots for every
+/// Whole numbers are listed, continuous ones have 16 bins, a repeat's count is a slot, and its body has slots for every
 /// copy. A subset has one slot for every option, with the options `out` and `in`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
@@ -19,9 +21,9 @@ pub struct Slot {
     pub decision: String,
     /// The names of what can be chosen.
     pub options: Vec<String>,
-    variable: usize,
+    pub(super) variable: usize,
     /// The option that may join, when the decision is a subset.
-    member: Option<usize>,
+    pub(super) member: Option<usize>,
 }
 
 /// The next thing to choose on a [`Walk`].
@@ -71,61 +73,92 @@ pub(super) fn slots(program: &Program) -> Vec<Slot> {
 /// assert_eq!(walk.finish()?.to_string(), "a=none,b=conv");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+/// Nothing is allocated on the way of a second walk: take [`slot_index`](Self::slot_index) and [`mask`](Self::mask) for
+/// [`next`](Self::next), [`tokens`](Self::tokens) for [`finish`](Self::finish), and [`reset`](Self::reset).
 #[derive(Debug, Clone)]
 pub struct Walk<'a> {
     space: &'a SearchSpace,
     state: State,
-    picks: Vec<Option<Pick>>,
-    /// Members of the subset that is being chosen.
-    members: Vec<usize>,
-    at: usize,
-    /// What can be chosen at `at`; empty at the end.
+    tokens: Tokens,
+    /// How many members the subset that is being chosen has.
+    members: usize,
+    /// What can be chosen at the slot that follows `tokens`; empty at the end.
     mask: Vec<bool>,
+    /// For looking up completions.
+    key: Vec<u64>,
 }
 
 impl<'a> Walk<'a> {
     fn new(space: &'a SearchSpace) -> Self {
-        let (program, diagram) = (&space.inner.program, &space.inner.diagram);
-        let picks = vec![None; program.variables.len()];
-        let state = diagram.start(program);
-        let mut walk = Walk { space, state, picks, members: Vec::new(), at: 0, mask: Vec::new() };
+        let state = space.inner.diagram.start(&space.inner.program);
+        let tokens = Tokens::default();
+        let mut walk = Walk { space, state, tokens, members: 0, mask: Vec::new(), key: Vec::new() };
         walk.settle();
         walk
     }
 
-    /// The step to take next, the same until [`choose`](Self::choose) takes it; none at the end.
-    pub fn next(&self) -> Option<Step> {
-        self.slot().map(|_| Step { slot: self.at, mask: self.mask.clone() })
+    /// Goes back to the first slot.
+    pub fn reset(&mut self) {
+        if !self.space.is_free() {
+            self.space.inner.diagram.reset(&self.space.inner.program, &mut self.state);
+        }
+        self.tokens.clear();
+        self.members = 0;
+        self.settle();
     }
 
-    /// Chooses an option of the next step.
+    /// The step to take next, the same until [`choose`](Self::choose) takes it; none at the end.
+    pub fn next(&self) -> Option<Step> {
+        self.slot_index().map(|slot| Step { slot, mask: self.mask.clone() })
+    }
+
+    /// The index of the slot to choose next, in [`SearchSpace::slots`]; none at the end.
+    pub fn slot_index(&self) -> Option<usize> {
+        Some(self.tokens.len()).filter(|&at| at < self.space.inner.slots.len())
+    }
+
+    /// For each option of the next slot whether some architecture goes on with it; at least one does. Empty at the end.
+    pub fn mask(&self) -> &[bool] {
+        &self.mask
+    }
+
+    /// Chooses an option of the next step; of a continuous number the middle of that bin.
     ///
     /// # Errors
     /// When the step's mask does not allow it, or the walk is at its end. The walk then stays where it is.
     pub fn choose(&mut self, option: usize) -> Result<(), ArchitectureError> {
-        let allowed = self.mask.get(option).copied().unwrap_or(false);
-        let Some(slot) = self.slot().filter(|_| allowed) else {
-            let allowed: Vec<String> = (0..self.mask.len()).filter(|&i| self.mask[i]).map(|i| i.to_string()).collect();
-            let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
-            let slot = self.slot().map_or("the end", |slot| &slot.path).to_owned();
-            return Err(ArchitectureError::Masked { slot, option, allowed });
-        };
-        let (variable, member) = (slot.variable, slot.member);
-        match member {
-            None => self.decide(variable, Some(Pick::Option(option))),
-            Some(member) => {
-                if option == 1 {
-                    self.members.push(member);
-                }
-                if member + 1 == self.space.inner.program.variables[variable].domain.len() {
-                    let members = std::mem::take(&mut self.members);
-                    self.decide(variable, Some(Pick::Members(members)));
-                }
-            }
-        }
-        self.at += 1;
-        self.settle();
+        let within = self.within(option)?;
+        self.go(within.start + (within.end - within.start) / 2);
         Ok(())
+    }
+
+    /// As [`choose`](Self::choose), with a continuous number drawn evenly from its bin.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose).
+    pub fn choose_within(&mut self, option: usize, rng: &mut Rng) -> Result<(), ArchitectureError> {
+        let within = self.within(option)?;
+        self.go(if within.len() > 1 { rng.random_range(within) } else { within.start });
+        Ok(())
+    }
+
+    /// Takes the token of the next slot, to follow an architecture that is known.
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose), of its option.
+    pub fn choose_token(&mut self, token: u16) -> Result<(), ArchitectureError> {
+        let option = self.slot_index().map_or(0, |slot| self.space.option(slot, token));
+        let within = self.within(option)?;
+        if !within.contains(&token) {
+            return Err(self.masked(token.into()));
+        }
+        self.go(token);
+        Ok(())
+    }
+
+    /// The tokens of the slots that are decided: those of an architecture when the walk is at its end.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// The architecture walked to.
@@ -135,37 +168,77 @@ impl<'a> Walk<'a> {
     pub fn finish(self) -> Result<Architecture, ArchitectureError> {
         match self.slot() {
             Some(slot) => Err(ArchitectureError::Absent { path: slot.decision.clone() }),
-            None => Ok(self.space.encode(&self.picks)),
+            None => Ok(self.space.encode(&self.space.picks(&self.tokens))),
         }
     }
 
     fn slot(&self) -> Option<&'a Slot> {
-        self.space.inner.slots.get(self.at)
+        self.space.inner.slots.get(self.tokens.len())
     }
 
-    fn decide(&mut self, variable: usize, pick: Option<Pick>) {
-        let option = pick.as_ref().map(Pick::index);
+    /// The tokens of an option of the next slot.
+    fn within(&self, option: usize) -> Result<std::ops::Range<u16>, ArchitectureError> {
+        match self.slot().filter(|_| self.mask.get(option).copied().unwrap_or(false)) {
+            Some(slot) => Ok(self.space.inner.program.variables[slot.variable].domain.within(option)),
+            None => Err(self.masked(option)),
+        }
+    }
+
+    #[cold]
+    fn masked(&self, option: usize) -> ArchitectureError {
+        let allowed: Vec<String> = (0..self.mask.len()).filter(|&i| self.mask[i]).map(|i| i.to_string()).collect();
+        let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+        let slot = self.slot().map_or("the end", |slot| &slot.path).to_owned();
+        ArchitectureError::Masked { slot, option, allowed }
+    }
+
+    /// Decides the next slot.
+    fn go(&mut self, token: u16) {
+        let Some(slot) = self.slot() else { return };
+        self.tokens.push(token);
+        if self.space.is_free() {
+            return self.settle();
+        }
+        match slot.member {
+            None => self.decide(slot.variable, Some(token.into())),
+            Some(member) => {
+                self.members += usize::from(token);
+                if member + 1 == self.space.inner.program.variables[slot.variable].domain.len() {
+                    self.decide(slot.variable, Some(0));
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn decide(&mut self, variable: usize, option: Option<usize>) {
+        self.members = 0;
         self.space.inner.diagram.decide(&self.space.inner.program, &mut self.state, variable, option);
-        self.picks[variable] = pick;
     }
 
     /// Moves to the next open slot and works out its mask.
     fn settle(&mut self) {
         let (program, diagram) = (&self.space.inner.program, &self.space.inner.diagram);
         self.mask.clear();
+        if self.space.is_free() {
+            let options = self.slot().map_or(0, |slot| slot.options.len());
+            self.mask.resize(options, true);
+            return;
+        }
         while let Some(slot) = self.slot() {
             let domain = &program.variables[slot.variable].domain;
             // The slots of a subset are open or closed together: its first one tells.
             if slot.member.unwrap_or(0) == 0 && !diagram.is_open(program, &self.state, slot.variable) {
                 self.decide(slot.variable, None);
-                self.at += if slot.member.is_some() { domain.len() } else { 1 };
+                let slots = if slot.member.is_some() { domain.len() } else { 1 };
+                (0..slots).for_each(|_| self.tokens.push(Tokens::CLOSED));
                 continue;
             }
             if let (Some(member), Domain::Subset { min, max, .. }) = (slot.member, domain) {
                 let left = domain.len() - member - 1;
-                self.mask.extend([self.members.len() + left >= *min, self.members.len() < *max]);
+                self.mask.extend([self.members + left >= *min, self.members < *max]);
             } else {
-                let node = diagram.node(program, &self.state, slot.variable);
+                let node = diagram.node_by(program, &self.state, slot.variable, &mut self.key);
                 let node = node.expect("masks keep every walk on contexts with completions, which were counted");
                 self.mask.extend((0..domain.len()).map(|option| diagram.allows(node, slot.variable, option)));
             }
@@ -185,23 +258,12 @@ impl SearchSpace {
         Walk::new(self)
     }
 
-    /// The slots and options by which a walk gets to `architecture`; continuous numbers by their nearest level.
+    /// The slots and options by which a walk gets to `architecture`; continuous numbers by their bin.
     ///
     /// # Errors
     /// When it is no architecture of this space; see [`validate`](Self::validate).
     pub fn actions(&self, architecture: &Architecture) -> Result<Vec<(usize, usize)>, ArchitectureError> {
-        self.validate(architecture)?;
-        let picks = self.decode(architecture)?;
-        let mut actions = Vec::new();
-        for (i, slot) in self.inner.slots.iter().enumerate() {
-            let option = match (&picks[slot.variable], slot.member) {
-                (None, _) => continue,
-                (Some(Pick::Members(members)), Some(member)) => usize::from(members.contains(&member)),
-                (Some(pick), _) => self.inner.program.variables[slot.variable].domain.level(pick),
-            };
-            actions.push((i, option));
-        }
-        Ok(actions)
+        Ok(self.tokens(architecture)?.open().map(|(slot, token)| (slot, self.option(slot, token))).collect())
     }
 }
 
@@ -280,9 +342,40 @@ mod tests {
     }
 
     #[test]
-    fn continuous_numbers_go_to_the_nearest_level() {
-        let space = SearchSpace::builder("s").float("x", 0.0..=1.5).build().unwrap();
-        let architecture = Architecture::new().with("x", 0.33.into());
-        assert_eq!(space.actions(&architecture).unwrap(), [(0, 3)]);
+    fn continuous_numbers_are_walked_to_by_their_bin() {
+        let space = SearchSpace::builder("s").float("x", 0.0..=1.6).choice("a", ["p", "q"]).build().unwrap();
+        let architecture = Architecture::new().with("x", 0.33.into()).with("a", "q".into());
+        assert_eq!(space.actions(&architecture).unwrap(), [(0, 3), (1, 1)]);
+        let mut walk = space.walk();
+        let mut rng = crate::Seed::new(1).stream(crate::Purpose::Test, 0);
+        let mut drawn = BTreeSet::new();
+        for _ in 0..100 {
+            walk.choose_within(3, &mut rng).unwrap();
+            assert_eq!(space.option(0, walk.tokens()[0]), 3);
+            drawn.insert(walk.tokens()[0]);
+            walk.reset();
+        }
+        assert!(drawn.len() > 90, "{} of 4,095 places", drawn.len());
+        walk.choose(3).unwrap();
+        walk.choose(0).unwrap();
+        let middle = walk.finish().unwrap().float("x").unwrap();
+        assert!((middle - 0.35).abs() < 3e-5, "{middle}");
+    }
+
+    #[test]
+    fn a_walk_is_used_again() {
+        let space = testing::conditional();
+        let mut walk = space.walk();
+        for architecture in space.enumerate() {
+            let tokens = space.tokens(&architecture).unwrap();
+            for (slot, token) in tokens.open() {
+                assert_eq!(walk.slot_index(), Some(slot));
+                assert_eq!(walk.mask(), walk.next().unwrap().mask);
+                walk.choose_token(token).unwrap();
+            }
+            assert_eq!((walk.slot_index(), walk.tokens()), (None, &tokens));
+            assert!(walk.choose_token(0).is_err());
+            walk.reset();
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! Who chooses what to try next: propose, observe, repeat.
 
 mod evolution;
+mod local_search;
+mod pending;
 mod random;
+#[cfg(test)]
+mod testing;
 mod unseen;
 
 use std::collections::BTreeMap;
@@ -9,9 +13,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::{Proposal, Trial};
+use crate::{Origin, Tokens};
 
 pub use evolution::Evolution;
+pub use local_search::LocalSearch;
+pub use pending::Pending;
 pub use random::RandomSearch;
 pub use unseen::Unseen;
 
@@ -34,26 +40,77 @@ impl Diagnostics {
     }
 }
 
+/// An architecture that a strategy wants to see tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// What to build; [`SearchSpace::architecture`](crate::SearchSpace::architecture) says it in words.
+    pub tokens: Tokens,
+    /// Who chose it.
+    pub origin: Origin,
+}
+
+/// What came of a trial, as a strategy is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The trial's number.
+    pub number: u64,
+    /// What was tried: the tokens proposed, or the nearest to what a user gave.
+    pub tokens: Tokens,
+    /// What it was worth; nothing when it failed.
+    pub reward: Option<f64>,
+    /// Who chose it.
+    pub origin: Origin,
+}
+
 /// Chooses what to try next.
 ///
 /// A strategy is a function of its seed and of the sequence of calls made to it: no clock, no thread-local generator.
 /// A study replays its stored trials through these two calls to resume exactly where it stopped.
+///
+/// Any number of proposals may be made before the first is observed, and they may be observed in any order: what was
+/// proposed and not yet observed, a strategy keeps in mind itself ([`Pending`]). Trials that it did not propose may be
+/// shown to it too. Neither call allocates for what is only said: figures are asked for by
+/// [`diagnostics`](Self::diagnostics).
+///
+/// ```
+/// use nas_core::strategy::{Evolution, Observed, Strategy as _};
+/// use nas_core::{SearchSpace, Seed};
+///
+/// let space = SearchSpace::builder("s").choice("op", ["conv", "pool", "skip"]).integer("width", 1..=64).build()?;
+/// let mut evolution = Evolution::new(space.clone(), Seed::new(1));
+/// let mut best = 0.0_f64;
+/// for number in 0..100 {
+///     let Some(proposal) = evolution.propose()? else { break };
+///     let architecture = space.architecture(&proposal.tokens)?;
+///     let reward = architecture.float("width")? - f64::from(u8::from(architecture.choice("op")? == "skip"));
+///     best = best.max(reward);
+///     let (tokens, origin) = (proposal.tokens, proposal.origin);
+///     evolution.observe(&Observed { number, tokens, reward: Some(reward), origin })?;
+/// }
+/// assert_eq!(best, 64.0);
+/// # Ok::<(), nas_core::Error>(())
+/// ```
 pub trait Strategy: Send {
     /// The name it is stored under: `random`, `evolution`, `reinforce`.
     fn name(&self) -> &'static str;
 
-    /// Up to `n` architectures to try next; fewer, or none, when the space is exhausted. An architecture that was
-    /// proposed before is never proposed again.
+    /// An architecture to try next; none when the space is exhausted. What was proposed or observed before is never
+    /// proposed again, except by strategies that say so.
     ///
     /// # Errors
     /// When the strategy cannot go on, for example because its policy is no longer finite.
-    fn propose(&mut self, n: usize) -> Result<Vec<Proposal>, Error>;
+    fn propose(&mut self) -> Result<Option<Proposal>, Error>;
 
-    /// Learns from finished trials, given in trial order, each once.
+    /// Learns from a finished trial. A study shows its trials in trial order, each once.
     ///
     /// # Errors
     /// When the strategy cannot go on.
-    fn observe(&mut self, finished: &[Trial]) -> Result<Diagnostics, Error>;
+    fn observe(&mut self, observed: &Observed) -> Result<(), Error>;
+
+    /// What the last observation changed; empty when nothing was updated.
+    fn diagnostics(&self) -> Diagnostics {
+        Diagnostics::default()
+    }
 
     /// Why nothing more is to be expected, once the strategy has settled.
     fn converged(&self) -> Option<String> {

@@ -1,8 +1,8 @@
 //! Random search: uniform draws without repeats, the baseline of every other strategy.
 
-use super::{Diagnostics, Strategy, Unseen};
+use super::{Observed, Proposal, Strategy, Unseen};
 use crate::error::Error;
-use crate::{Origin, Proposal, Purpose, SearchSpace, Seed, Trial};
+use crate::{Origin, Purpose, SearchSpace, Seed};
 
 /// Uniform draws from a space, none twice, until it is exhausted.
 ///
@@ -12,8 +12,10 @@ use crate::{Origin, Proposal, Purpose, SearchSpace, Seed, Trial};
 ///
 /// let space = SearchSpace::builder("s").choice("op", ["conv", "pool", "skip"]).build()?;
 /// let mut random = RandomSearch::new(space, Seed::new(1));
-/// assert_eq!(random.propose(2)?.len(), 2);
-/// assert_eq!(random.propose(2)?.len(), 1);
+/// for _ in 0..3 {
+///     assert!(random.propose()?.is_some());
+/// }
+/// assert_eq!(random.propose()?, None);
 /// # Ok::<(), nas_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -35,20 +37,17 @@ impl Strategy for RandomSearch {
         "random"
     }
 
-    fn propose(&mut self, n: usize) -> Result<Vec<Proposal>, Error> {
-        let mut proposals = Vec::new();
-        while proposals.len() < n {
-            let mut rng = self.seed.stream(Purpose::Propose, self.proposed);
-            let Some(architecture) = self.unseen.draw(&mut rng)? else { break };
-            self.proposed += 1;
-            proposals.push(Proposal { architecture, origin: Origin::Random });
-        }
-        Ok(proposals)
+    fn propose(&mut self) -> Result<Option<Proposal>, Error> {
+        let mut rng = self.seed.stream(Purpose::Propose, self.proposed);
+        let Some(tokens) = self.unseen.draw(&mut rng)? else { return Ok(None) };
+        self.proposed += 1;
+        Ok(Some(Proposal { tokens, origin: Origin::Random }))
     }
 
-    /// Learns nothing.
-    fn observe(&mut self, _finished: &[Trial]) -> Result<Diagnostics, Error> {
-        Ok(Diagnostics::default())
+    /// Learns nothing but not to propose it.
+    fn observe(&mut self, observed: &Observed) -> Result<(), Error> {
+        self.unseen.insert(&observed.tokens);
+        Ok(())
     }
 }
 
@@ -56,26 +55,33 @@ impl Strategy for RandomSearch {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::testing::{ask, tell};
     use super::*;
     use crate::space::testing;
 
     #[test]
     fn exhausts_a_space_exactly() {
         let mut random = RandomSearch::new(testing::cube(), Seed::new(1));
-        let proposals = random.propose(1000).unwrap();
-        assert_eq!(proposals.len(), 125);
-        let distinct: BTreeSet<String> = proposals.iter().map(|p| p.architecture.to_string()).collect();
+        let distinct: BTreeSet<_> = ask(&mut random, 1000).into_iter().map(|proposal| proposal.tokens).collect();
         assert_eq!(distinct.len(), 125);
-        assert!(random.propose(1).unwrap().is_empty());
+        assert_eq!(random.propose().unwrap(), None);
     }
 
     #[test]
-    fn the_sequence_does_not_depend_on_how_it_is_asked_for() {
-        let propose = |sizes: &[usize], seed| {
-            let mut random = RandomSearch::new(testing::cube(), Seed::new(seed));
-            sizes.iter().flat_map(|&n| random.propose(n).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(propose(&[6], 1), propose(&[1, 2, 3], 1));
-        assert_ne!(propose(&[6], 1), propose(&[6], 2));
+    fn the_seed_decides() {
+        let propose = |seed| ask(&mut RandomSearch::new(testing::cube(), Seed::new(seed)), 6);
+        assert_eq!(propose(1), propose(1));
+        assert_ne!(propose(1), propose(2));
+    }
+
+    #[test]
+    fn what_others_tried_is_not_proposed() {
+        let space = testing::cube();
+        let mut random = RandomSearch::new(space.clone(), Seed::new(1));
+        let given = Proposal { tokens: space.tokens_of_key(77).unwrap(), origin: Origin::Given };
+        tell(&mut random, 0, &given, None);
+        let rest = ask(&mut random, 1000);
+        assert_eq!(rest.len(), 124);
+        assert!(rest.iter().all(|proposal| proposal.tokens != given.tokens));
     }
 }

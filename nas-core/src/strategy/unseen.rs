@@ -1,26 +1,29 @@
 //! Never the same twice: what was proposed, and how to find what was not.
 
-use std::collections::HashSet;
-
 use crate::error::Error;
-use crate::space::BigUint;
-use crate::{Architecture, Rng, SearchSpace};
+use crate::space::{BigUint, KeySet};
+use crate::{Rng, SearchSpace, Tokens};
 
 /// Uniform draws before a finite space is searched in order, or an infinite one given up.
 const DRAWS: u32 = 1_000;
 const DRAWS_IF_INFINITE: u32 = 1_000_000;
 
-/// The architectures of a space that were proposed already, by their canonical text.
+/// The architectures of a space that were proposed already, by their keys.
 #[derive(Debug, Clone)]
 pub struct Unseen {
     space: SearchSpace,
-    seen: HashSet<String>,
+    seen: KeySet,
+    /// How many there can be, if they are finite and can be counted.
+    count: Option<u128>,
 }
 
 impl Unseen {
     /// Nothing seen yet.
     pub fn new(space: SearchSpace) -> Self {
-        Unseen { space, seen: HashSet::new() }
+        let finite = || space.cardinality().finite().and_then(|count| u128::try_from(count).ok());
+        // The tokens of a continuous number are finite, too.
+        let count = space.free_count().or_else(finite);
+        Unseen { space, seen: KeySet::default(), count }
     }
 
     /// The space.
@@ -28,52 +31,70 @@ impl Unseen {
         &self.space
     }
 
-    /// Whether `architecture` was seen.
-    pub fn contains(&self, architecture: &Architecture) -> bool {
-        self.seen.contains(&architecture.to_string())
+    /// Whether `tokens` were seen.
+    pub fn contains(&self, tokens: &Tokens) -> bool {
+        self.seen.contains(&self.space.key(tokens))
     }
 
-    /// Takes note of an architecture of the space; `true` when it is new.
-    pub fn insert(&mut self, architecture: &Architecture) -> bool {
-        self.seen.insert(architecture.to_string())
+    /// Takes note of tokens of the space; `true` when they are new.
+    pub fn insert(&mut self, tokens: &Tokens) -> bool {
+        self.seen.insert(self.space.key(tokens))
+    }
+
+    /// How many were seen.
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether none was seen.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
     }
 
     /// Whether every architecture of a finite space was seen.
     pub fn is_exhausted(&self) -> bool {
-        self.space.cardinality().finite().is_some_and(|count| BigUint::from(self.seen.len()) >= *count)
+        self.count.is_some_and(|count| self.seen.len() as u128 >= count)
     }
 
-    /// An architecture that was not seen, and now is; none when the space is exhausted.
+    /// Tokens that were not seen, and now are; none when the space is exhausted.
     ///
-    /// It is drawn uniformly from those left. Only when fewer than about one in a thousand is left, the first after a
+    /// They are drawn uniformly from those left. Only when fewer than about one in a thousand is left, the first after a
     /// random place may be taken instead.
     ///
     /// # Errors
-    /// When a million draws from an infinite space were all seen: its continuous range has hardly any numbers.
-    pub fn draw(&mut self, rng: &mut Rng) -> Result<Option<Architecture>, Error> {
+    /// When a million draws from a space that cannot be counted were all seen.
+    pub fn draw(&mut self, rng: &mut Rng) -> Result<Option<Tokens>, Error> {
         if self.is_exhausted() {
             return Ok(None);
         }
-        let count = self.space.cardinality().finite().cloned();
-        for _ in 0..if count.is_some() { DRAWS } else { DRAWS_IF_INFINITE } {
-            let architecture = self.space.sample(rng);
-            if self.insert(&architecture) {
-                return Ok(Some(architecture));
+        for _ in 0..if self.count.is_some() { DRAWS } else { DRAWS_IF_INFINITE } {
+            let tokens = self.space.sample_tokens(rng);
+            if self.insert(&tokens) {
+                return Ok(Some(tokens));
             }
         }
-        let Some(count) = count else {
+        let Some(count) = self.count.map(BigUint::from) else {
             let space = self.space.name();
             return Err(Error::Strategy(format!("{DRAWS_IF_INFINITE} draws from \"{space}\" gave nothing new")));
         };
         // Of any run longer than what was seen, one is new.
         let mut rank = crate::space::below(&count, rng);
         loop {
-            let architecture = self.space.nth(&rank).expect("ranks stay below the count");
-            if self.insert(&architecture) {
-                return Ok(Some(architecture));
+            let tokens = self.nth(&rank)?;
+            if self.insert(&tokens) {
+                return Ok(Some(tokens));
             }
             rank = (rank + 1_u32) % &count;
         }
+    }
+
+    fn nth(&self, rank: &BigUint) -> Result<Tokens, Error> {
+        if self.space.is_free() {
+            let key = u128::try_from(rank).expect("a rank is below the count");
+            return Ok(self.space.tokens_of_key(key).expect("every key of a free space is an architecture's"));
+        }
+        let architecture = self.space.nth(rank).expect("ranks stay below the count");
+        Ok(self.space.tokens(&architecture)?)
     }
 }
 
@@ -85,23 +106,26 @@ mod tests {
 
     #[test]
     fn the_last_one_is_found() {
-        let space = testing::cell(&["none", "skip", "conv", "pool"]);
-        let mut unseen = Unseen::new(space.clone());
-        let last = space.nth(&1234_u32.into()).unwrap();
-        for architecture in space.enumerate().filter(|a| *a != last) {
-            assert!(unseen.insert(&architecture));
+        for space in [testing::cell(&["none", "skip", "conv", "pool"]), testing::cube()] {
+            let mut unseen = Unseen::new(space.clone());
+            let all: Vec<Tokens> = space.enumerate().map(|a| space.tokens(&a).unwrap()).collect();
+            let last = all.len() / 3;
+            for tokens in all.iter().filter(|tokens| **tokens != all[last]) {
+                assert!(unseen.insert(tokens));
+            }
+            let mut rng = Seed::new(1).stream(Purpose::Test, 0);
+            assert!(!unseen.is_exhausted() && !unseen.contains(&all[last]));
+            assert_eq!(unseen.draw(&mut rng).unwrap().as_ref(), Some(&all[last]));
+            assert_eq!(unseen.draw(&mut rng).unwrap(), None);
         }
-        let mut rng = Seed::new(1).stream(Purpose::Test, 0);
-        assert!(!unseen.is_exhausted() && !unseen.contains(&last));
-        assert_eq!(unseen.draw(&mut rng).unwrap(), Some(last));
-        assert_eq!(unseen.draw(&mut rng).unwrap(), None);
     }
 
     #[test]
-    fn a_range_of_hardly_any_numbers() {
-        let space = SearchSpace::builder("s").float("x", 1e300..=1.1e300).choice("a", ["p", "q"]).build().unwrap();
+    fn every_step_of_a_continuous_number_is_found() {
+        let space = SearchSpace::builder("s").float("x", 0.0..=1.0).build().unwrap();
         let mut unseen = Unseen::new(space);
         let mut rng = Seed::new(1).stream(Purpose::Test, 0);
-        assert!((0..100).all(|_| unseen.draw(&mut rng).unwrap().is_some()));
+        let drawn = std::iter::from_fn(|| unseen.draw(&mut rng).unwrap()).count();
+        assert_eq!(drawn, 65_521);
     }
 }

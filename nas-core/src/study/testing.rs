@@ -9,9 +9,7 @@ use std::time::Duration;
 use super::Study;
 use crate::error::Error;
 use crate::storage::testing;
-use crate::{
-    Architecture, Diagnostics, Evaluator, Failure, Metrics, Origin, Proposal, Reporter, Storage, Strategy, Trial, Value,
-};
+use crate::{Diagnostics, Evaluator, Failure, Metrics, Observed, Origin, Proposal, Reporter, Storage, Strategy, Trial};
 
 /// Mixes every call it hears into a number that decides its next proposal: any other order of calls gives other trials.
 #[derive(Default)]
@@ -48,25 +46,30 @@ impl Strategy for Scripted {
         "scripted"
     }
 
-    fn propose(&mut self, n: usize) -> Result<Vec<Proposal>, Error> {
-        assert_eq!(n, 1);
+    fn propose(&mut self) -> Result<Option<Proposal>, Error> {
         self.mix(self.proposed);
         self.proposed += 1;
-        let architecture = Architecture::new().with("x", Value::Integer((self.state >> 1) as i64));
-        Ok(vec![Proposal { architecture, origin: Origin::Policy { updates: self.observed } }])
+        // A choice of 3, one of 4, and a continuous number: see `testing::record`.
+        let part = |shift: u32, radix: u64| ((self.state >> shift) % radix) as u16;
+        let tokens = [part(1, 3), part(8, 4), part(16, 65_521)].into_iter().collect();
+        Ok(Some(Proposal { tokens, origin: Origin::Policy { updates: self.observed } }))
     }
 
-    fn observe(&mut self, finished: &[Trial]) -> Result<Diagnostics, Error> {
+    fn observe(&mut self, observed: &Observed) -> Result<(), Error> {
         if self.fails == Some(self.observed) {
             return Err(Error::Strategy("the policy is NaN".to_owned()));
         }
-        let [trial] = finished else { panic!("one trial at a time") };
-        assert_eq!(trial.number, self.observed);
+        assert_eq!(observed.number, self.observed);
         self.observed += 1;
-        self.mix(trial.reward().map_or(1, f64::to_bits));
+        self.mix(observed.reward.map_or(1, f64::to_bits));
+        observed.tokens.iter().for_each(|&token| self.mix(token.into()));
+        Ok(())
+    }
+
+    fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         diagnostics.set("state", self.state as f64);
-        Ok(diagnostics)
+        diagnostics
     }
 
     fn converged(&self) -> Option<String> {

@@ -51,7 +51,7 @@ fn eight_workers_give_the_same_study() {
 fn every_failure_is_recorded() {
     let storage = Arc::new(MemoryStorage::new());
     let mut study = create(storage.clone(), Scripted::default());
-    let outcome = study.run(&Restless::new(0), &Budget::trials(LENGTH), 2, &(), &NEVER).unwrap();
+    let outcome = study.run(&Restless::new(0), &Budget::trials(3 * LENGTH), 2, &(), &NEVER).unwrap();
     let failures: Vec<String> = study
         .trials()
         .iter()

@@ -128,7 +128,7 @@ pub(crate) mod tests {
     }
 
     fn episodes(environment: &Environment) -> Vec<Episode> {
-        environment.space().enumerate().map(|a| environment.replay(&a).unwrap()).collect()
+        crate::testing::episodes(environment)
     }
 
     /// The same advantage for every choice.
