@@ -31,6 +31,8 @@ mod controller;
 mod environment;
 pub mod policy;
 pub mod rollout;
+pub mod statistics;
+pub mod surrogate;
 #[cfg(test)]
 mod testing;
 pub mod value;

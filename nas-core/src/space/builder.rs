@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::SearchSpace;
-use super::description::{Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use crate::architecture::Value;
 use crate::error::SpaceError;
 
@@ -170,6 +170,29 @@ impl SpaceBuilder {
         self
     }
 
+    /// Says that the choices stand on the edges of a graph, from node to node, and that `closed_by` removes an edge.
+    ///
+    /// Nothing is required: architectures without a path stay in the space, as NAS-Bench-201's do. Strategies with a model
+    /// compare such architectures by their paths. What [`require_path`](Self::require_path) names is a cell already.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let ops = ["none", "skip", "conv"];
+    /// let space = SearchSpace::builder("three_nodes")
+    ///     .choice("a", ops).choice("b", ops).choice("c", ops)
+    ///     .cell([(0, 1, "a"), (1, 2, "b"), (0, 2, "c")], "none")
+    ///     .build()?;
+    /// assert_eq!(space.cardinality().to_string(), "27");
+    /// assert_eq!(space.cells()[0].edges.len(), 3);
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn cell<S: Into<String>>(mut self, edges: impl IntoIterator<Item = (u32, u32, S)>, closed_by: &str) -> Self {
+        let edges = edges.into_iter().map(|(from, to, decision)| (from, to, decision.into())).collect();
+        self.scope.cells.push(Cell { edges, closed_by: closed_by.to_owned() });
+        self
+    }
+
     /// A decision made elsewhere, for example read from a description.
     pub fn declare(mut self, decision: Decision) -> Self {
         self.scope.decisions.push(decision);
@@ -188,6 +211,7 @@ impl SpaceBuilder {
                 name: self.name,
                 decision: self.scope.decisions,
                 require: self.scope.require,
+                cell: self.scope.cells,
             }),
         }
     }

@@ -122,6 +122,17 @@ pub enum Requirement {
     },
 }
 
+/// Choices that stand on the edges of a graph: what the decisions of a cell mean together. It restricts nothing; who
+/// compares architectures can count paths by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cell {
+    /// From node, to node, and the choice that decides what stands on the edge, named as in [`When`].
+    pub edges: Vec<(u32, u32, String)>,
+    /// The option that removes an edge.
+    pub closed_by: String,
+}
+
 /// Decisions in order, with what is required of them together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
@@ -129,6 +140,8 @@ pub struct Scope {
     pub decisions: Vec<Decision>,
     /// The requirements. Their decisions are named as in [`When`].
     pub require: Vec<Requirement>,
+    /// The cells among the decisions; path requirements are cells without being named here.
+    pub cells: Vec<Cell>,
 }
 
 /// A space as it is written down.
@@ -140,4 +153,6 @@ pub(crate) struct Description {
     pub(crate) decision: Vec<Decision>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) require: Vec<Requirement>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cell: Vec<Cell>,
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cardinality;
+mod cell;
 mod description;
 mod diagram;
 mod domain;
@@ -23,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::SpaceBuilder;
 pub use cardinality::Cardinality;
-pub use description::{Decision, Kind, Requirement, Scale, Scope, When};
+pub use cell::{CellEdge, CellGraph};
+pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
 pub use num_bigint::BigUint;
 pub use tokens::{KeyHasher, KeyMap, KeySet, Tokens};
 pub use walk::{Slot, Step, Walk};
@@ -84,6 +86,7 @@ struct Inner {
     program: Program,
     diagram: Diagram,
     slots: Vec<Slot>,
+    cells: Vec<CellGraph>,
     layout: Layout,
     cardinality: Cardinality,
 }
@@ -115,6 +118,7 @@ impl SearchSpace {
             return Err(SpaceError::Impossible { space: description.name, requirement: texts.join("; ") });
         }
         let slots = walk::slots(&program);
+        let cells = cell::graphs(&program, &slots);
         let layout = Layout::new(&program, &slots);
         // A continuous number is open in some architecture exactly when its weight shows in the count.
         let continuous = program.variables.iter().any(|variable| variable.domain.is_continuous());
@@ -123,7 +127,8 @@ impl SearchSpace {
         } else {
             Cardinality::Finite(diagram.total().clone())
         };
-        Ok(SearchSpace { inner: Arc::new(Inner { description, program, diagram, slots, layout, cardinality }) })
+        let inner = Inner { description, program, diagram, slots, cells, layout, cardinality };
+        Ok(SearchSpace { inner: Arc::new(inner) })
     }
 
     /// The space's name.
@@ -139,6 +144,11 @@ impl SearchSpace {
     /// The requirements as declared for the whole space; groups and repeats hold their own.
     pub fn requirements(&self) -> &[Requirement] {
         &self.inner.description.require
+    }
+
+    /// The cells that were declared and those of path requirements, every copy of a repeat for itself.
+    pub fn cells(&self) -> &[CellGraph] {
+        &self.inner.cells
     }
 
     /// How many architectures there are: conditions, repeats and requirements counted exactly.

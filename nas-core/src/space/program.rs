@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::description::{Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use super::domain::{self, Domain, REAL_LEVELS};
 use super::requirement::{Edge, MAX_NODES, PathRequirement};
 use super::suggest;
@@ -57,6 +57,8 @@ pub(super) struct Program {
     /// By variable: the predicates about it.
     pub(super) about: Vec<Vec<usize>>,
     pub(super) requirements: Vec<PathRequirement>,
+    /// The edges and the number of nodes of every cell, requirements' cells included.
+    pub(super) cells: Vec<(Vec<Edge>, usize)>,
     /// The variable at each path.
     pub(super) by_path: BTreeMap<String, usize>,
 }
@@ -71,7 +73,7 @@ impl Program {
         check_size("the number of decisions", size.slots, MAX_SLOTS)?;
         check_size("the number of options of all decisions", size.options, MAX_TOTAL_OPTIONS)?;
         let mut program = Program::default();
-        program.scope("", &description.decision, &description.require, &[])?;
+        program.scope("", &description.decision, &description.require, &description.cell, &[])?;
         Ok(program)
     }
 
@@ -80,6 +82,7 @@ impl Program {
         prefix: &str,
         decisions: &[Decision],
         require: &[Requirement],
+        cells: &[Cell],
         around: &[usize],
     ) -> Result<(), SpaceError> {
         for decision in decisions {
@@ -89,7 +92,9 @@ impl Program {
                 conditions.push(self.condition(prefix, &path, when)?);
             }
             match &decision.kind {
-                Kind::Group { body } => self.scope(&path, &body.decisions, &body.require, &conditions)?,
+                Kind::Group { body } => {
+                    self.scope(&path, &body.decisions, &body.require, &body.cells, &conditions)?;
+                }
                 Kind::Repeat { low, high, body } => {
                     let count = self.variables.len();
                     self.variable(&path, domain(&decision.kind), &conditions);
@@ -100,7 +105,7 @@ impl Program {
                             let least = usize::try_from(copy + 1 - low).expect("checked against the limit of slots");
                             inner.push(self.predicate(count, Test::AtLeast(least)));
                         }
-                        self.scope(&format!("{path}.{copy}"), &body.decisions, &body.require, &inner)?;
+                        self.scope(&format!("{path}.{copy}"), &body.decisions, &body.require, &body.cells, &inner)?;
                     }
                 }
                 kind => self.variable(&path, domain(kind), &conditions),
@@ -108,7 +113,12 @@ impl Program {
         }
         for requirement in require {
             let requirement = self.requirement(prefix, requirement)?;
+            self.cells.push((requirement.edges().to_vec(), requirement.nodes()));
             self.requirements.push(requirement);
+        }
+        for Cell { edges, closed_by } in cells {
+            let (edges, nodes) = self.edges(prefix, "a cell", edges, closed_by)?;
+            self.cells.push((edges, nodes.len()));
         }
         Ok(())
     }
@@ -174,15 +184,34 @@ impl Program {
 
     fn requirement(&self, prefix: &str, requirement: &Requirement) -> Result<PathRequirement, SpaceError> {
         let Requirement::Path { edges, closed_by } = requirement;
-        let place = if prefix.is_empty() { "a path" } else { &format!("a path in {prefix}") };
-        let wrong = |refers| SpaceError::Reference { path: place.to_owned(), refers };
+        let (resolved, nodes) = self.edges(prefix, "a path", edges, closed_by)?;
+        let scope = if prefix.is_empty() { String::new() } else { format!("in \"{prefix}\" ") };
+        let text = format!(
+            "{scope}edges not chosen \"{closed_by}\" must lead from node {} to node {}; the edges are {}",
+            nodes[0],
+            nodes[nodes.len() - 1],
+            edges.iter().map(|(from, to, name)| format!("{from}-{to} \"{name}\"")).collect::<Vec<_>>().join(", ")
+        );
+        Ok(PathRequirement::new(resolved, nodes.len(), text))
+    }
+
+    /// The edges of `what` with their variables and with nodes numbered from 0, and the numbers that these had, ascending.
+    fn edges(
+        &self,
+        prefix: &str,
+        what: &str,
+        edges: &[(u32, u32, String)],
+        closed_by: &str,
+    ) -> Result<(Vec<Edge>, Vec<u32>), SpaceError> {
+        let place = if prefix.is_empty() { what.to_owned() } else { format!("{what} in {prefix}") };
+        let wrong = |refers| SpaceError::Reference { path: place.clone(), refers };
         let mut nodes: Vec<u32> = edges.iter().flat_map(|&(from, to, _)| [from, to]).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        check_size("the number of nodes of a path requirement", nodes.len() as u64, MAX_NODES as u64)?;
-        let (Some(lowest), Some(highest)) = (nodes.first(), nodes.last()) else {
+        check_size(&format!("the number of nodes of {place}"), nodes.len() as u64, MAX_NODES as u64)?;
+        if nodes.is_empty() {
             return Err(wrong("no edge".to_owned()));
-        };
+        }
         let node = |n: &u32| nodes.binary_search(n).expect("every end of an edge is in the list");
         let mut resolved = Vec::new();
         for (from, to, name) in edges {
@@ -197,18 +226,13 @@ impl Program {
             if !matches!(domain, Domain::Choice { .. }) {
                 return Err(wrong(format!("\"{name}\", which is no choice")));
             }
-            let closed = domain.index_of(&Value::Choice(closed_by.clone()));
+            let closed = domain.index_of(&Value::Choice(closed_by.to_owned()));
             resolved.push(Edge { variable, from: node(from), to: node(to), closed });
         }
         if resolved.iter().all(|edge| edge.closed.is_none()) {
             return Err(wrong(format!("\"{closed_by}\", which none of its decisions has as an option")));
         }
-        let scope = if prefix.is_empty() { String::new() } else { format!("in \"{prefix}\" ") };
-        let text = format!(
-            "{scope}edges not chosen \"{closed_by}\" must lead from node {lowest} to node {highest}; the edges are {}",
-            edges.iter().map(|(from, to, name)| format!("{from}-{to} \"{name}\"")).collect::<Vec<_>>().join(", ")
-        );
-        Ok(PathRequirement::new(resolved, nodes.len(), text))
+        Ok((resolved, nodes))
     }
 }
 

@@ -48,6 +48,10 @@ impl PathRequirement {
         &self.edges
     }
 
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::description::{Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use super::suggest;
 use crate::error::SpaceError;
 
@@ -34,6 +34,8 @@ pub(super) struct RawDecision {
     decision: Option<Vec<Decision>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     require: Option<Vec<Requirement>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cell: Option<Vec<Cell>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -66,8 +68,8 @@ impl RawKind {
             RawKind::Integer => &["low", "high", "step"],
             RawKind::Float => &["low", "high", "scale", "steps"],
             RawKind::Subset => &["options", "min", "max"],
-            RawKind::Repeat => &["low", "high", "decision", "require"],
-            RawKind::Group => &["decision", "require"],
+            RawKind::Repeat => &["low", "high", "decision", "require", "cell"],
+            RawKind::Group => &["decision", "require", "cell"],
         }
     }
 }
@@ -95,6 +97,7 @@ impl RawDecision {
             when,
             decision: None,
             require: None,
+            cell: None,
         }
     }
 
@@ -110,6 +113,7 @@ impl RawDecision {
             ("max", self.max.is_some()),
             ("decision", self.decision.is_some()),
             ("require", self.require.is_some()),
+            ("cell", self.cell.is_some()),
         ];
         match given.iter().find(|(key, given)| *given && !self.kind.keys().contains(key)) {
             Some((key, _)) => {
@@ -157,7 +161,8 @@ impl RawDecision {
 
     fn body(&mut self) -> Result<Scope, SpaceError> {
         let decisions = self.decision.take().ok_or_else(|| self.missing("decision"))?;
-        Ok(Scope { decisions, require: self.require.take().unwrap_or_default() })
+        let (require, cells) = (self.require.take().unwrap_or_default(), self.cell.take().unwrap_or_default());
+        Ok(Scope { decisions, require, cells })
     }
 }
 
@@ -197,7 +202,9 @@ impl From<Decision> for RawDecision {
     fn from(decision: Decision) -> Self {
         let Decision { name, kind, when } = decision;
         let raw = |kind| RawDecision::new(name, kind, when);
-        let some = |items: Vec<Requirement>| if items.is_empty() { None } else { Some(items) };
+        fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
+            if items.is_empty() { None } else { Some(items) }
+        }
         match kind {
             Kind::Choice { options } => RawDecision { options: Some(options), ..raw(RawKind::Choice) },
             Kind::Integer { low, high, step } => RawDecision {
@@ -222,11 +229,15 @@ impl From<Decision> for RawDecision {
                 high: Some(Number::Integer(i64::try_from(high).unwrap_or(i64::MAX))),
                 decision: Some(body.decisions),
                 require: some(body.require),
+                cell: some(body.cells),
                 ..raw(RawKind::Repeat)
             },
-            Kind::Group { body } => {
-                RawDecision { decision: Some(body.decisions), require: some(body.require), ..raw(RawKind::Group) }
-            }
+            Kind::Group { body } => RawDecision {
+                decision: Some(body.decisions),
+                require: some(body.require),
+                cell: some(body.cells),
+                ..raw(RawKind::Group)
+            },
         }
     }
 }
@@ -344,7 +355,7 @@ mod tests {
         );
         check_error(
             "name = \"s\"\ncolour = 3\n",
-            "line 2, column 1: unknown key \"colour\"; known: name, decision, require",
+            "line 2, column 1: unknown key \"colour\"; known: name, decision, require, cell",
         );
     }
 

@@ -1,0 +1,537 @@
+//! A Gaussian process on feature vectors: what is known of a reward after some were seen, and how sure it is.
+
+use nas_nn::kernel;
+
+/// The length scales that [`GaussianProcess::tune`] chooses from.
+const LENGTH_SCALES: [f64; 6] = [1.0, 1.5, 2.5, 4.0, 6.0, 10.0];
+/// The noise variances that [`GaussianProcess::tune`] chooses from.
+const NOISES: [f64; 3] = [0.01, 0.05, 0.2];
+/// Observations that evidence is computed from at most: its cost is cubic.
+const EVIDENCE: usize = 64;
+/// Rows of the inverse that one matrix product takes: of the zeros above the diagonal it multiplies half a block.
+const BLOCK: usize = 64;
+
+/// A Gaussian process with the kernel `k(x, x') = exp(−|x − x'|² / 2l²)`, a prior of mean 0 and variance 1, and noise.
+///
+/// It keeps the inverse of the Cholesky factor `L` of `K + noise · I`: a point more is a row more, in O(n²). The last points
+/// may be without a target, being tried still: they lower the variance around them and leave the mean as it is, which is
+/// what a target equal to the mean would do (the "fantasy" of Snoek et al., 2012).
+#[derive(Debug, Clone)]
+pub struct GaussianProcess {
+    dimensions: usize,
+    length_scale: f64,
+    noise: f64,
+    /// Points by row, and their squared lengths.
+    points: Vec<f32>,
+    squares: Vec<f32>,
+    /// L⁻¹ row by row without the zeros above the diagonal.
+    inverse: Vec<f64>,
+    /// L⁻¹ in single precision for products with many candidates: blocks of rows, each as wide as its last row.
+    blocks: Vec<f32>,
+    targets: Vec<f64>,
+    /// L⁻¹ z.
+    whitened: Vec<f64>,
+    /// (K + noise · I)⁻¹ z.
+    weights: Vec<f64>,
+    /// The diagonal of that inverse, over the points with targets.
+    precision: Vec<f64>,
+    /// Room for `posterior`.
+    scratch: [Vec<f32>; 4],
+}
+
+impl GaussianProcess {
+    /// No points yet, of vectors with `dimensions` numbers; length scale 2.5 and noise variance 0.05, which suited
+    /// NAS-Bench-201's cells.
+    pub fn new(dimensions: usize) -> Self {
+        GaussianProcess {
+            dimensions,
+            length_scale: 2.5,
+            noise: 0.05,
+            points: Vec::new(),
+            squares: Vec::new(),
+            inverse: Vec::new(),
+            blocks: Vec::new(),
+            targets: Vec::new(),
+            whitened: Vec::new(),
+            weights: Vec::new(),
+            precision: Vec::new(),
+            scratch: Default::default(),
+        }
+    }
+
+    /// The same without points, with that length scale and noise variance, both above zero.
+    #[must_use]
+    pub fn with_scale(mut self, length_scale: f64, noise: f64) -> Self {
+        (self.length_scale, self.noise) = (length_scale, noise);
+        self.truncate(0);
+        self
+    }
+
+    /// The number of points, those without a target included.
+    pub fn len(&self) -> usize {
+        self.squares.len()
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.squares.is_empty()
+    }
+
+    /// The length scale in use.
+    pub fn length_scale(&self) -> f64 {
+        self.length_scale
+    }
+
+    /// The noise variance in use.
+    pub fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// Adds a point, for now without a target, in O(n²): with `v = L⁻¹ k` and `d² = 1 + noise − |v|²` the new row of L⁻¹
+    /// is `[−vᵀL⁻¹ / d, 1 / d]`.
+    ///
+    /// # Panics
+    /// When `point` has not as many numbers as the process has dimensions.
+    pub fn append(&mut self, point: &[f32]) {
+        assert_eq!(point.len(), self.dimensions, "a point of other dimensions");
+        let n = self.len();
+        let falloff = -0.5 / (self.length_scale * self.length_scale);
+        let points = self.points.chunks_exact(self.dimensions.max(1));
+        let covariance: Vec<f64> = points.map(|other| libm::exp(falloff * distance(point, other))).collect();
+        let mut row = vec![0.0; n + 1];
+        let mut remainder = 1.0 + self.noise;
+        for (i, above) in rows(&self.inverse, n).enumerate() {
+            let v = dot(above, &covariance[..=i]);
+            remainder -= v * v;
+            for (sum, x) in row.iter_mut().zip(above) {
+                *sum -= v * x;
+            }
+        }
+        // Equal points leave at least the noise twice over; less is rounding.
+        let scale = 1.0 / remainder.max(self.noise).sqrt();
+        row.iter_mut().for_each(|x| *x *= scale);
+        row[n] = scale;
+        let width = (n / BLOCK + 1) * BLOCK;
+        let start = self.blocks.len();
+        self.blocks.resize(start + width, 0.0);
+        for (to, from) in self.blocks[start..].iter_mut().zip(&row) {
+            *to = *from as f32;
+        }
+        self.inverse.extend_from_slice(&row);
+        self.points.extend_from_slice(point);
+        self.squares.push(kernel::dot(point, point));
+    }
+
+    /// Forgets all but the first `n` points; their targets stay.
+    pub fn truncate(&mut self, n: usize) {
+        if n >= self.len() {
+            return;
+        }
+        self.points.truncate(n * self.dimensions);
+        self.squares.truncate(n);
+        self.inverse.truncate(n * (n + 1) / 2);
+        self.blocks.truncate(block_start(n));
+        if n < self.targets.len() {
+            self.targets.truncate(n);
+            self.precision.clear();
+            self.solve();
+        }
+    }
+
+    /// Gives the first points these targets, in O(n²); those after them are without.
+    ///
+    /// # Panics
+    /// When there are more targets than points.
+    pub fn set_targets(&mut self, targets: &[f64]) {
+        assert!(targets.len() <= self.len(), "{} targets for {} points", targets.len(), self.len());
+        if targets.len() < self.precision.len() {
+            self.precision.clear();
+        }
+        self.targets.clear();
+        self.targets.extend_from_slice(targets);
+        self.solve();
+    }
+
+    /// Works out what depends on the targets.
+    fn solve(&mut self) {
+        let n = self.targets.len();
+        self.whitened.clear();
+        self.weights.clear();
+        self.weights.resize(n, 0.0);
+        let known = self.precision.len();
+        self.precision.resize(n, 0.0);
+        for (i, row) in rows(&self.inverse, n).enumerate() {
+            let w = dot(row, &self.targets[..=i]);
+            self.whitened.push(w);
+            for (weight, x) in self.weights.iter_mut().zip(row) {
+                *weight += w * x;
+            }
+            if i >= known {
+                for (sum, x) in self.precision.iter_mut().zip(row) {
+                    *sum += x * x;
+                }
+            }
+        }
+    }
+
+    /// Means and variances of the noise-free reward at `candidates`, which lie row by row: in single precision, all at once,
+    /// in O(n²) for each.
+    ///
+    /// # Panics
+    /// When `candidates` are not as many rows as `mean` and `variance` have numbers.
+    pub fn posterior(&mut self, candidates: &[f32], mean: &mut [f32], variance: &mut [f32]) {
+        let (n, count, d) = (self.len(), mean.len(), self.dimensions);
+        assert!(candidates.len() == count * d && variance.len() == count, "candidates, means and variances differ");
+        mean.fill(0.0);
+        variance.fill(1.0);
+        if n == 0 || count == 0 {
+            return;
+        }
+        let [squares, products, covariance, whitened] = &mut self.scratch;
+        for (buffer, size) in
+            [(&mut *squares, count), (products, n * count), (covariance, n * count), (whitened, BLOCK * count)]
+        {
+            buffer.resize(size.max(buffer.len()), 0.0);
+        }
+        let (squares, products) = (&mut squares[..count], &mut products[..n * count]);
+        for (square, candidate) in squares.iter_mut().zip(candidates.chunks_exact(d.max(1))) {
+            *square = kernel::dot(candidate, candidate);
+        }
+        // |x − c|² = |x|² − 2 x·c + |c|²
+        kernel::gemm([n, count, d], &self.points, [d, 1], candidates, [1, d], 0.0, products, [count, 1]);
+        let falloff = (-0.5 / (self.length_scale * self.length_scale)) as f32;
+        let covariance = &mut covariance[..n * count];
+        for ((row, products), square) in
+            covariance.chunks_exact_mut(count).zip(products.chunks_exact(count)).zip(&self.squares)
+        {
+            kernel::zip(products, squares, row, |product, other| {
+                kernel::exp(falloff * (square - 2.0 * product + other).max(0.0))
+            });
+        }
+        // With V = L⁻¹ K the mean is (L⁻¹ z)ᵀ V and the variance 1 − |V|² by columns.
+        for first in (0..n).step_by(BLOCK) {
+            let height = BLOCK.min(n - first);
+            let (width, depth) = (first + BLOCK, first + height);
+            let inverse = &self.blocks[block_start(first)..];
+            let v = &mut whitened[..height * count];
+            kernel::gemm([height, count, depth], inverse, [width, 1], covariance, [count, 1], 0.0, v, [count, 1]);
+            for (i, row) in v.chunks_exact(count).enumerate() {
+                kernel::map_add(row, variance, |v| -v * v);
+                if let Some(&w) = self.whitened.get(first + i) {
+                    kernel::axpy(w as f32, row, mean);
+                }
+            }
+        }
+        variance.iter_mut().for_each(|variance| *variance = variance.max(0.0));
+    }
+
+    /// What each target would be predicted to be without it, in closed form: `zᵢ − αᵢ / (K + noise · I)⁻¹ᵢᵢ`
+    /// (Rasmussen and Williams, 2006, equation 5.12).
+    pub fn leave_one_out(&self) -> impl Iterator<Item = f64> + '_ {
+        let parts = self.targets.iter().zip(&self.weights).zip(&self.precision);
+        parts.map(|((target, weight), precision)| target - weight / precision)
+    }
+
+    /// The logarithm of the density of the targets under the prior: `−½ |L⁻¹z|² − Σ ln Lᵢᵢ − ½ n ln 2π`.
+    pub fn log_marginal_likelihood(&self) -> f64 {
+        let n = self.targets.len();
+        let fit: f64 = self.whitened.iter().map(|w| w * w).sum();
+        let log_diagonal: f64 = rows(&self.inverse, n).map(|row| row[row.len() - 1].ln()).sum();
+        log_diagonal - 0.5 * (fit + n as f64 * std::f64::consts::TAU.ln())
+    }
+
+    /// Chooses the length scale and then the noise under which the targets are likeliest, each from a few values, by 64
+    /// of them spread evenly when there are more; whether anything changed, which costs O(n³).
+    pub fn tune(&mut self) -> bool {
+        let n = self.targets.len();
+        let count = n.min(EVIDENCE);
+        let chosen: Vec<usize> = (0..count).map(|i| i * n / count).collect();
+        let point = |i: usize| &self.points[i * self.dimensions..(i + 1) * self.dimensions];
+        let distances: Vec<f64> = (0..count)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| distance(point(chosen[i]), point(chosen[j])))
+            .collect();
+        let targets: Vec<f64> = chosen.iter().map(|&i| self.targets[i]).collect();
+        let (before, mut factor) = ((self.length_scale, self.noise), Vec::new());
+        let mut covariances = vec![0.0; distances.len()];
+        let mut best = (f64::NEG_INFINITY, before);
+        let mut at = |length_scale: f64, noises: &[f64]| {
+            let falloff = -0.5 / (length_scale * length_scale);
+            covariances.iter_mut().zip(&distances).for_each(|(c, d)| *c = libm::exp(falloff * d));
+            for &noise in noises {
+                let likelihood = evidence(&covariances, noise, &targets, &mut factor);
+                if likelihood > best.0 {
+                    best = (likelihood, (length_scale, noise));
+                }
+            }
+            best.1
+        };
+        // The values in use come first: others must be better, not as good.
+        let mut scale = at(before.0, &[before.1]).0;
+        for length_scale in LENGTH_SCALES {
+            scale = at(length_scale, &[before.1]).0;
+        }
+        (self.length_scale, self.noise) = at(scale, &NOISES);
+        if (self.length_scale, self.noise) == before {
+            return false;
+        }
+        let (points, targets) = (std::mem::take(&mut self.points), std::mem::take(&mut self.targets));
+        self.squares.clear();
+        self.inverse.clear();
+        self.blocks.clear();
+        self.precision.clear();
+        points.chunks_exact(self.dimensions.max(1)).for_each(|point| self.append(point));
+        self.set_targets(&targets);
+        true
+    }
+}
+
+/// The log marginal likelihood of `targets` for covariances given below the diagonal row by row, without its constant; by a
+/// Cholesky factor for which `factor` is room.
+fn evidence(covariances: &[f64], noise: f64, targets: &[f64], factor: &mut Vec<f64>) -> f64 {
+    let n = targets.len();
+    factor.clear();
+    factor.resize(n * n, 0.0);
+    let mut whitened = [0.0; EVIDENCE];
+    let (mut log_diagonal, mut fit, mut next) = (0.0, 0.0, covariances.iter());
+    for i in 0..n {
+        let (above, row) = factor.split_at_mut(i * n);
+        for j in 0..i {
+            let other = &above[j * n..=j * n + j];
+            let covariance = next.next().expect("there is one for every pair");
+            row[j] = (covariance - dot(&row[..j], &other[..j])) / other[j];
+        }
+        let diagonal = (1.0 + noise - dot(&row[..i], &row[..i])).max(noise).sqrt();
+        row[i] = diagonal;
+        whitened[i] = (targets[i] - dot(&row[..i], &whitened[..i])) / diagonal;
+        fit += whitened[i] * whitened[i];
+        log_diagonal += diagonal.ln();
+    }
+    -0.5 * fit - log_diagonal
+}
+
+/// Where the row `n` of the blocks begins.
+fn block_start(n: usize) -> usize {
+    let (whole, rest) = (n / BLOCK, n % BLOCK);
+    BLOCK * BLOCK * (whole * (whole + 1) / 2) + rest * (whole + 1) * BLOCK
+}
+
+/// The first `n` rows of a lower triangle.
+fn rows(triangle: &[f64], n: usize) -> impl Iterator<Item = &[f64]> {
+    let mut rest = triangle;
+    (1..=n).map(move |length| {
+        let (row, after) = rest.split_at(length);
+        rest = after;
+        row
+    })
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0_f32; 8];
+    let (mut a, mut b) = (a.chunks_exact(8), b.chunks_exact(8));
+    for (a, b) in (&mut a).zip(&mut b) {
+        for i in 0..8 {
+            sums[i] += (a[i] - b[i]) * (a[i] - b[i]);
+        }
+    }
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();
+    f64::from(sums.iter().sum::<f32>() + rest)
+}
+
+/// In eight sums, which fill the vectors.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (mut a, mut b) = (a.chunks_exact(8), b.chunks_exact(8));
+    for (a, b) in (&mut a).zip(&mut b) {
+        for i in 0..8 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_abs_diff_eq;
+    use nas_core::{Purpose, Seed};
+    use rand::RngExt as _;
+
+    use super::*;
+
+    const DIMENSIONS: usize = 11;
+
+    fn points(n: usize, number: u64) -> Vec<f32> {
+        let mut rng = Seed::new(5).stream(Purpose::Test, number);
+        (0..n * DIMENSIONS).map(|_| rng.random_range(0..3_u8).into()).collect()
+    }
+
+    fn targets(n: usize) -> Vec<f64> {
+        let mut rng = Seed::new(5).stream(Purpose::Test, 99);
+        (0..n).map(|_| rng.random_range(-2.0..2.0)).collect()
+    }
+
+    fn process(points: &[f32], targets: &[f64], noise: f64) -> GaussianProcess {
+        let mut process = GaussianProcess::new(DIMENSIONS).with_scale(2.5, noise);
+        points.chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
+        process.set_targets(targets);
+        process
+    }
+
+    /// The textbook's way: one factorisation by definition, two triangular solutions; means, variances and evidence.
+    fn reference(points: &[f32], targets: &[f64], noise: f64, candidates: &[f32]) -> (Vec<f64>, Vec<f64>, f64) {
+        let points: Vec<&[f32]> = points.chunks_exact(DIMENSIONS).collect();
+        let k = |a: &[f32], b: &[f32]| {
+            let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            (-square / (2.0 * 2.5 * 2.5)).exp()
+        };
+        let n = points.len();
+        let mut l = vec![vec![0.0; n]; n];
+        for i in 0..n {
+            for j in 0..=i {
+                let sum: f64 = (0..j).map(|m| l[i][m] * l[j][m]).sum();
+                let c = k(points[i], points[j]) + if i == j { noise } else { 0.0 } - sum;
+                l[i][j] = if i == j { c.sqrt() } else { c / l[j][j] };
+            }
+        }
+        let solve = |right: Vec<f64>| {
+            let mut x: Vec<f64> = Vec::new();
+            for i in 0..n {
+                let sum: f64 = (0..i).map(|j| l[i][j] * x[j]).sum();
+                x.push((right[i] - sum) / l[i][i]);
+            }
+            x
+        };
+        let w = solve(targets.to_vec());
+        let at = |c: &[f32]| solve(points.iter().map(|p| k(p, c)).collect());
+        let all: Vec<Vec<f64>> = candidates.chunks_exact(DIMENSIONS).map(at).collect();
+        let means = all.iter().map(|v| v.iter().zip(&w).map(|(v, w)| v * w).sum()).collect();
+        let variances = all.iter().map(|v| 1.0 - v.iter().map(|v| v * v).sum::<f64>()).collect();
+        let fit: f64 = w.iter().map(|w| w * w).sum();
+        let logs: f64 = (0..n).map(|i| l[i][i].ln()).sum();
+        (means, variances, -0.5 * fit - logs - 0.5 * n as f64 * std::f64::consts::TAU.ln())
+    }
+
+    fn ask(process: &mut GaussianProcess, candidates: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let count = candidates.len() / DIMENSIONS;
+        let (mut mean, mut variance) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+        process.posterior(candidates, &mut mean, &mut variance);
+        (mean, variance)
+    }
+
+    #[track_caller]
+    fn assert_near(got: &[f32], expected: &[f64]) {
+        assert_eq!(got.len(), expected.len());
+        got.iter().zip(expected).for_each(|(&g, &e)| assert_abs_diff_eq!(f64::from(g), e, epsilon = 2e-4));
+    }
+
+    #[test]
+    fn row_by_row_equals_the_whole_factor() {
+        for n in [1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 150] {
+            let (points, targets, candidates) = (points(n, 1), targets(n), points(33, 2));
+            let mut process = process(&points, &targets, 0.05);
+            let (means, variances, evidence) = reference(&points, &targets, 0.05, &candidates);
+            let (mean, variance) = ask(&mut process, &candidates);
+            assert_near(&mean, &means);
+            assert_near(&variance, &variances);
+            assert_abs_diff_eq!(process.log_marginal_likelihood(), evidence, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_the_prior() {
+        let (mean, variance) = ask(&mut GaussianProcess::new(DIMENSIONS), &points(3, 1));
+        assert_eq!((mean, variance), (vec![0.0; 3], vec![1.0; 3]));
+    }
+
+    #[test]
+    fn targets_are_met_as_noise_vanishes() {
+        let (points, targets) = (points(40, 1), targets(40));
+        let (mean, variance) = ask(&mut process(&points, &targets, 1e-5), &points);
+        mean.iter().zip(&targets).for_each(|(&m, &t)| assert_abs_diff_eq!(f64::from(m), t, epsilon = 0.01));
+        assert!(variance.iter().all(|&v| v < 1e-3), "{variance:?}");
+    }
+
+    #[test]
+    fn every_point_lowers_variance() {
+        let candidates = points(20, 3);
+        let mut process = GaussianProcess::new(DIMENSIONS);
+        let mut last = vec![1.0_f32; 20];
+        for point in points(100, 1).chunks_exact(DIMENSIONS) {
+            process.append(point);
+            let (_, variance) = ask(&mut process, &candidates);
+            assert!(variance.iter().zip(&last).all(|(now, before)| *now <= before + 1e-5));
+            last = variance;
+        }
+        assert!(last.iter().all(|&v| v < 0.9));
+    }
+
+    #[test]
+    fn points_without_targets_are_fantasies_of_their_means() {
+        let (known, pending, candidates) = (points(70, 1), points(5, 4), points(16, 2));
+        let targets = targets(70);
+        let mut process = process(&known, &targets, 0.05);
+        let (fantasies, _) = ask(&mut process, &pending);
+        let (mean_before, variance_before) = ask(&mut process, &candidates);
+        pending.chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
+        let (mean, variance) = ask(&mut process, &candidates);
+        let all = [known.as_slice(), &pending].concat();
+        let filled: Vec<f64> = targets.iter().copied().chain(fantasies.iter().map(|&m| f64::from(m))).collect();
+        let (means, variances, _) = reference(&all, &filled, 0.05, &candidates);
+        assert_near(&mean, &means);
+        assert_near(&variance, &variances);
+        assert!(mean.iter().zip(&mean_before).all(|(a, b)| (a - b).abs() < 1e-5));
+        process.truncate(70);
+        assert_eq!(ask(&mut process, &candidates), (mean_before, variance_before));
+    }
+
+    #[test]
+    fn leaving_one_out_equals_refitting_without_it() {
+        let (points, targets) = (points(80, 1), targets(80));
+        let mut process = process(&points[..70 * DIMENSIONS], &targets[..70], 0.05);
+        points[70 * DIMENSIONS..].chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
+        process.set_targets(&targets[..75]); // the last five have none
+        let predicted: Vec<f64> = process.leave_one_out().collect();
+        assert_eq!(predicted.len(), 75);
+        for i in 0..75 {
+            let mut others = points[..75 * DIMENSIONS].to_vec();
+            let left_out: Vec<f32> = others.drain(i * DIMENSIONS..(i + 1) * DIMENSIONS).collect();
+            let mut kept = targets[..75].to_vec();
+            kept.remove(i);
+            let (means, ..) = reference(&others, &kept, 0.05, &left_out);
+            assert_abs_diff_eq!(predicted[i], means[0], epsilon = 1e-8);
+        }
+    }
+
+    #[test]
+    fn tuning_finds_the_scale_and_noise_of_the_targets() {
+        // Targets drawn from the process itself: z = L ε, by row i of L⁻¹ z = ε.
+        let points: Vec<f32> = points(EVIDENCE, 1).iter().map(|x| 0.7 * x).collect();
+        for (length_scale, noise) in [(1.0, 0.2), (1.5, 0.01), (4.0, 0.05)] {
+            let mut source = GaussianProcess::new(DIMENSIONS).with_scale(length_scale, noise);
+            points.chunks_exact(DIMENSIONS).for_each(|point| source.append(point));
+            let mut rng = Seed::new(8).stream(Purpose::Test, 0);
+            let mut z: Vec<f64> = Vec::new();
+            for (i, row) in rows(&source.inverse, EVIDENCE).enumerate() {
+                let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+                z.push((normal - dot(&row[..i], &z)) / row[i]);
+            }
+            let mut process = process(&points, &z, 0.05);
+            let before = process.log_marginal_likelihood();
+            assert!(process.tune() && process.log_marginal_likelihood() > before);
+            let near = |found: f64, right: f64| (1.0 / 1.7..=1.7).contains(&(found / right));
+            assert!(near(process.length_scale(), length_scale), "{} for {length_scale}", process.length_scale());
+            assert_eq!((process.len(), process.leave_one_out().count()), (EVIDENCE, EVIDENCE));
+            assert!((0..4).any(|_| !process.tune()), "the likeliest pair is found and kept");
+        }
+    }
+
+    #[test]
+    fn equal_points_are_no_trouble() {
+        let point = points(1, 1);
+        let mut process = process(&point.repeat(200), &[1.0; 200], 0.01);
+        let (mean, variance) = ask(&mut process, &point);
+        assert_abs_diff_eq!(mean[0], 1.0, epsilon = 1e-3);
+        assert!(variance[0] < 1e-3);
+    }
+}
