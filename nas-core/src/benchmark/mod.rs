@@ -11,10 +11,14 @@ mod evaluator;
 mod file;
 mod import;
 pub mod nasbench101;
+mod simulation;
 mod table;
+mod workers;
 
 pub use about::{About, Charge, MetricInfo, Provenance, Task};
 pub use error::BenchmarkError;
 pub use evaluator::TableEvaluator;
 pub use import::{CsvImport, import};
+pub use simulation::{Limit, Reward, Simulation, Trace};
 pub use table::{Metric, Table};
+pub use workers::{Race, Schedule};

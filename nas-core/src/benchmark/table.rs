@@ -271,12 +271,7 @@ impl Table {
 
     /// The row of an architecture; none if the table has none or it is no architecture of the space.
     pub fn row_of(&self, architecture: &Architecture) -> Option<usize> {
-        let tokens = self.space.slots().iter().map(|slot| {
-            let value = architecture.get(&slot.decision)?.to_string();
-            let token = slot.options.iter().position(|option| *option == value)?;
-            u16::try_from(token).ok()
-        });
-        self.row(&tokens.collect::<Option<Vec<u16>>>()?)
+        self.row(&self.space.tokens(architecture).ok()?)
     }
 
     /// The tokens of the architecture of `row`.

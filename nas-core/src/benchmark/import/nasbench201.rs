@@ -8,9 +8,15 @@ use crate::benchmark::about::{About, Charge, MetricInfo, Provenance, Task};
 use crate::benchmark::error::BenchmarkError;
 use crate::benchmark::table::Table;
 
-/// The edges in the order of the published cell string.
-const EDGES: [(&str, &str); 6] =
-    [("e01", "0-1"), ("e02", "0-2"), ("e12", "1-2"), ("e03", "0-3"), ("e13", "1-3"), ("e23", "2-3")];
+/// The edges in the order of the published cell string: column, from, to, decision.
+const EDGES: [(&str, u32, u32, &str); 6] = [
+    ("e01", 0, 1, "0-1"),
+    ("e02", 0, 2, "0-2"),
+    ("e12", 1, 2, "1-2"),
+    ("e03", 0, 3, "0-3"),
+    ("e13", 1, 3, "1-3"),
+    ("e23", 2, 3, "2-3"),
+];
 
 /// The operations as the source numbers them.
 const OPERATIONS: [&str; 5] = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"];
@@ -80,15 +86,17 @@ fn task(name: &str, metric: &str, train: f64, evaluation: f64) -> Task {
 }
 
 pub(super) fn is_layout(sheet: &Sheet) -> bool {
-    sheet.has(&EDGES.map(|(column, _)| column)) && sheet.has(&["c10_test_200", "in16_valid_12"])
+    sheet.has(&EDGES.map(|(column, ..)| column)) && sheet.has(&["c10_test_200", "in16_valid_12"])
 }
 
 /// The table, with the metrics of further files joined by the official index.
 pub(super) fn read(sheet: &Sheet, further: &[Sheet]) -> Result<Table, BenchmarkError> {
-    let space =
-        EDGES.iter().fold(SearchSpace::builder("nas-bench-201"), |builder, (_, edge)| builder.choice(edge, OPERATIONS));
+    let space = EDGES
+        .iter()
+        .fold(SearchSpace::builder("nas-bench-201"), |builder, (.., edge)| builder.choice(edge, OPERATIONS))
+        .cell(EDGES.map(|(_, from, to, edge)| (from, to, edge)), "none");
     let mut ranks = vec![0; sheet.len()];
-    for (column, _) in EDGES {
+    for (column, ..) in EDGES {
         for (rank, code) in ranks.iter_mut().zip(sheet.codes(column, OPERATIONS.len() as u64)?) {
             *rank = *rank * OPERATIONS.len() as u64 + code;
         }
