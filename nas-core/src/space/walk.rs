@@ -253,6 +253,15 @@ impl SearchSpace {
         &self.inner.slots
     }
 
+    /// Whether the options of `slot` are numbers in order: whole ones, levels or bins of a real one, a repeat's count.
+    ///
+    /// # Panics
+    /// When the space has no such slot.
+    pub fn is_ordered(&self, slot: usize) -> bool {
+        let domain = &self.inner.program.variables[self.inner.slots[slot].variable].domain;
+        matches!(domain, Domain::Integer { .. } | Domain::Grid { .. } | Domain::Real(_))
+    }
+
     /// A walk from the first slot.
     pub fn walk(&self) -> Walk<'_> {
         Walk::new(self)

@@ -6,6 +6,7 @@ mod pending;
 mod random;
 #[cfg(test)]
 mod testing;
+mod tpe;
 mod unseen;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use evolution::Evolution;
 pub use local_search::LocalSearch;
 pub use pending::Pending;
 pub use random::RandomSearch;
+pub use tpe::Tpe;
 pub use unseen::Unseen;
 
 /// What a strategy says of itself after an observation, under the field's names: `entropy`, `policy_loss`, …
