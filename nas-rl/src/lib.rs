@@ -40,7 +40,7 @@ pub mod value;
 use nas_core::strategy::{Evolution, LocalSearch, RandomSearch};
 use nas_core::{Purpose, SearchSpace, Seed, Strategy};
 
-pub use agent::{Agent, Reinforce};
+pub use agent::{Agent, Plan, Reinforce};
 pub use controller::Controller;
 pub use environment::{Choice, Environment, Episode};
 pub use policy::Policy;

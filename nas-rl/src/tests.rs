@@ -158,8 +158,8 @@ fn an_update_reports_the_figures_of_the_field() {
         }
         assert!(said[..4].iter().all(|d| d.0.is_empty()), "nothing was updated");
         let names: Vec<&str> = said[9].0.keys().map(String::as_str).collect();
-        let expected = "advantage_std baseline entropy entropy_normalised explained_variance grad_norm policy_loss repeats \
-                        reward_mean skipped_updates updates value_loss";
+        let expected = "advantage_std baseline ent_coef entropy entropy_normalised explained_variance grad_norm policy_loss \
+                        repeats restarts reward_mean skipped_updates updates value_loss";
         assert_eq!(names.join(" "), expected, "{name}");
         assert_eq!((said[9].get("updates"), said[9].get("reward_mean")), (Some(2.0), Some(7.0)));
         assert_eq!((said[4].get("repeats"), said[4].get("skipped_updates")), (Some(0.0), Some(0.0)));

@@ -1,41 +1,50 @@
 //! A recurrent policy: each decision knows the ones before it (Zoph & Le, 2017).
 
 use nas_core::Rng;
+use nas_core::space::KeyMap;
 use nas_nn::{Feed, Graph, Init, Params, Program, Var};
 
 use super::learner::{self, Learner, Rows};
-use super::{Policy, Update, Weighted, masked_softmax};
-use crate::environment::{Choice, Environment};
+use super::{Policy, Update, masked_softmax};
+use crate::environment::{Environment, Episode};
 
 /// Units of the LSTM.
 const UNITS: usize = 32;
 /// Width of the embedding of a choice.
 const EMBEDDING: usize = 16;
+/// Floats that remembered prefixes may take: 4 MB.
+const REMEMBERED: usize = 1 << 20;
 
 /// An LSTM over the open slots. It reads the choice before, and its head, zero at the start so that the policy begins
 /// exactly even, has a logit for every option of every slot.
+///
+/// What it remembers after a prefix is computed once an update, however many episodes begin with it.
 pub struct Lstm {
     learner: Learner,
     /// One step of the recurrence, forward only: what it remembers after one more token.
     step: Program,
-    /// The choices read since the last update, (slot, option), and what was remembered after the start and each of them.
-    read: Vec<(usize, usize)>,
-    memories: Vec<Memory>,
+    memory: Memory,
+    /// The prefix that is being walked along, and its choices.
+    at: usize,
+    token: usize,
     /// The first column of every slot.
     first: Vec<usize>,
+    columns: usize,
+    logits: Vec<f64>,
 }
 
-/// What the network remembers after a token, and what it would choose.
+/// What the network remembers after prefixes that were read: h, c and a logit for every column, one row each. The first
+/// is that before the first token.
+#[derive(Default)]
 struct Memory {
-    h: Vec<f32>,
-    c: Vec<f32>,
-    /// One for every column.
-    logits: Vec<f32>,
+    rows: Vec<f32>,
+    /// The row after a row and a token, both in one key.
+    next: KeyMap<usize>,
 }
 
 impl Lstm {
     /// For the slots of `environment`, drawn from `rng`, updated by Adam with `learning_rate`.
-    pub fn new(environment: &Environment, learning_rate: f32, rng: &mut Rng) -> Self {
+    pub fn new(environment: &Environment, learning_rate: f64, rng: &mut Rng) -> Self {
         let mut first = Vec::new();
         let mut columns = 0;
         for &arity in environment.arity() {
@@ -45,45 +54,47 @@ impl Lstm {
         let shape = Rows { rows: first.len(), columns };
         let graph = Graph::new();
         let mask = learner::mask_input(&graph, shape);
-        let (loss, outputs) = learner::loss(&graph, unrolled(&graph, shape).masked(mask), shape);
+        let heads = learner::heads(&graph, unrolled(&graph, shape).masked(mask), shape);
         let token = embed(graph.classes("token", columns + 1, &[]), columns);
         let state = (graph.input("h", &[UNITS]), graph.input("c", &[UNITS]));
         let ((h, c), logits) = cell(token, state, columns);
         let params = Params::init(&graph, rng);
         let step = Program::eval(&graph, &[h, c, logits], 1).expect("the policy's graph is sound");
-        let learner = Learner::new(&graph, params, loss, &outputs, shape, UNITS, learning_rate);
-        Lstm { learner, step, read: Vec::new(), memories: Vec::new(), first }
+        let learner = Learner::new(&graph, params, &heads, shape, UNITS, learning_rate as f32);
+        Lstm { learner, step, memory: Memory::default(), at: 0, token: 0, first, columns, logits: Vec::new() }
     }
 
-    /// 0 at the start, 1 + the column of the choice before after that.
-    fn token(first: &[usize], before: Option<&Choice>) -> usize {
-        before.map_or(0, |choice| 1 + first[choice.slot] + choice.option)
-    }
-
-    /// What is remembered after `prefix`; only choices not read before are computed.
-    fn remember(&mut self, prefix: &[Choice]) -> &Memory {
-        let known = self.read.iter().zip(prefix).take_while(|&(&read, choice)| read == (choice.slot, choice.option));
-        let known = known.count();
-        self.read.truncate(known);
-        self.memories.truncate(known + 1);
-        while self.memories.len() <= prefix.len() {
-            let before = self.memories.len().checked_sub(1).map(|t| &prefix[t]);
-            let token = [Self::token(&self.first, before) as f32];
-            let start = [0.0; UNITS];
-            let (h, c) = self.memories.last().map_or((&start[..], &start[..]), |memory| (&memory.h, &memory.c));
-            self.step
-                .run(&Feed::new(1).with("token", &token).with("h", h).with("c", c), &self.learner.params)
-                .expect("a prefix fits the policy's graph");
-            let [h, c, logits] = [0, 1, 2].map(|i| self.step.output(i).to_vec());
-            self.memories.push(Memory { h, c, logits });
-            self.read.extend(before.map(|choice| (choice.slot, choice.option)));
+    /// Reads `token` after the prefix `before`, if that was not done already; the row of what is then remembered.
+    fn read(&mut self, before: Option<usize>, token: usize) -> usize {
+        let width = 2 * UNITS + self.columns;
+        let key = (before.map_or(0, |before| before as u128 + 1) << 64) | token as u128;
+        if let Some(&row) = self.memory.next.get(&key) {
+            return row;
         }
-        &self.memories[prefix.len()]
+        let start = [0.0; UNITS];
+        let state = before.map(|before| &self.memory.rows[before * width..][..2 * UNITS]);
+        let (h, c) = state.map_or((&start[..], &start[..]), |state| state.split_at(UNITS));
+        let token = [token as f32];
+        self.step
+            .run(&Feed::new(1).with("token", &token).with("h", h).with("c", c), &self.learner.params)
+            .expect("a prefix fits the policy's graph");
+        let row = self.memory.rows.len() / width;
+        (0..3).for_each(|i| self.memory.rows.extend_from_slice(self.step.output(i)));
+        self.memory.next.insert(key, row);
+        row
     }
 
     fn forget(&mut self) {
-        self.read.clear();
-        self.memories.clear();
+        self.memory.rows.clear();
+        self.memory.next.clear();
+    }
+}
+
+/// For [`Learner`]: rows are steps, columns all options of all slots.
+fn place(first: &[usize]) -> impl Fn(&Episode, usize) -> (usize, usize, usize) {
+    move |episode, t| {
+        let before = t.checked_sub(1).map(|before| episode.choice(before));
+        (t, first[episode.choice(t).slot], before.map_or(0, |choice| 1 + first[choice.slot] + choice.option))
     }
 }
 
@@ -120,32 +131,63 @@ impl Policy for Lstm {
         "lstm"
     }
 
-    fn distribution(&mut self, prefix: &[Choice], slot: usize, mask: &[bool]) -> Vec<f64> {
-        let first = self.first[slot];
-        let logits = &self.remember(prefix).logits[first..];
-        masked_softmax(logits[..mask.len()].iter().copied(), mask)
+    fn begin(&mut self) {
+        if self.memory.rows.len() > REMEMBERED {
+            self.forget();
+        }
+        self.at = self.read(None, 0);
+        self.token = 0;
     }
 
-    fn gradient(&mut self, batch: &[Weighted<'_>], ent_coef: f32) -> (Vec<f32>, Update) {
-        let first = &self.first;
-        let place = |choices: &[Choice], t: usize| {
-            (t, first[choices[t].slot], Self::token(first, t.checked_sub(1).map(|before| &choices[before])))
-        };
-        self.learner.gradient(batch, ent_coef, &place)
+    fn probabilities(&mut self, slot: usize, mask: &[bool], out: &mut Vec<f64>) {
+        if self.token > 0 {
+            self.at = self.read(Some(self.at), self.token);
+            self.token = 0;
+        }
+        let logits = &self.memory.rows[self.at * (2 * UNITS + self.columns)..][2 * UNITS + self.first[slot]..];
+        self.logits.clear();
+        self.logits.extend(logits[..mask.len()].iter().copied().map(f64::from));
+        masked_softmax(&self.logits, mask, out);
     }
 
-    fn update(&mut self, batch: &[Weighted<'_>], ent_coef: f32, max_grad_norm: f32) -> Update {
-        let (gradient, update) = self.gradient(batch, ent_coef);
+    fn follow(&mut self, slot: usize, option: usize) {
+        self.token = 1 + self.first[slot] + option;
+    }
+
+    fn log_probs(&mut self, batch: &[&Episode], out: &mut Vec<f64>) {
+        self.learner.log_probs(batch, &place(&self.first), out);
+    }
+
+    fn gradient(&mut self, batch: &[&Episode], advantages: &[f64], ent_coef: f64) -> Update {
+        self.learner.gradient(batch, advantages, ent_coef, &place(&self.first))
+    }
+
+    fn step(&mut self, update: Update, max_grad_norm: f64) -> Update {
         self.forget();
-        self.learner.step(gradient, update, max_grad_norm)
+        self.learner.step(update, max_grad_norm)
     }
 
-    fn parameters(&self) -> &[f32] {
-        self.learner.params.values()
+    fn last_gradient(&self) -> Vec<f64> {
+        self.learner.last_gradient()
     }
 
-    fn parameters_mut(&mut self) -> &mut [f32] {
+    fn parameters(&self) -> Vec<f64> {
+        self.learner.params.values().iter().copied().map(f64::from).collect()
+    }
+
+    fn set_parameters(&mut self, parameters: &[f64]) {
         self.forget();
-        self.learner.params.values_mut()
+        let values = self.learner.params.values_mut();
+        assert_eq!(values.len(), parameters.len(), "as many parameters as the policy has");
+        values.iter_mut().zip(parameters).for_each(|(value, &x)| *value = x as f32);
+    }
+
+    fn soften(&mut self, factor: f64) {
+        self.forget();
+        let paths: Vec<String> = self.learner.params.tensors().map(|tensor| tensor.path.to_owned()).collect();
+        for path in paths.iter().filter(|path| path.starts_with("head")) {
+            let values = self.learner.params.get_mut(path).expect("the path was just listed");
+            values.iter_mut().for_each(|x| *x *= factor as f32);
+        }
     }
 }
