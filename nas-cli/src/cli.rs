@@ -57,6 +57,8 @@ pub(crate) enum Command {
     /// Look at data before using it
     #[command(subcommand)]
     Data(Data),
+    /// Compare agents on published tables, without training
+    Bench(Bench),
     /// Print a completion script for your shell
     Completions(Completions),
 }
@@ -345,6 +347,130 @@ pub(crate) struct DataPath {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  nas bench                                    the agents on NAS-Bench-201, 200 queries, 500 seeds
+  nas bench --agents pqt,evolution --budget 300q --svg curves.svg
+  nas bench --budget 20000s,40000s,120000s --agents evolution-p10-s3,random
+                                               a published setting: 12-epoch rewards, simulated clock
+  nas bench --workers 1,10,100,1000 --agents evolution
+                                               what more workers gain, in lockstep and without
+  nas bench import mine.csv --decisions depth,op --metrics accuracy:max,ms:min
+  nas bench --table mine.nastable")]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    pub(crate) command: Option<BenchCommand>,
+
+    #[command(flatten)]
+    pub(crate) compare: Compare,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Make a table of published files or of any CSV
+    Import(Import),
+    /// Describe a table: source, tasks, metrics
+    Info(Info),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// A table made by `nas bench import` [default: the built-in NAS-Bench-201]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+
+    /// Who searches, separated by commas [default: those worth comparing]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) agents: Vec<String>,
+
+    /// The tasks of the table, separated by commas [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) datasets: Vec<String>,
+
+    /// How many searches of each kind; search i of every agent has the same seed [default: 500, with --workers 20]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+
+    /// The seed of the first search
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// How long a search goes on: 100q (evaluations) or 20000s (of the table's clock, rewarded with its cheaper signal); one
+    /// for all tasks or one for each [default: 200q]
+    #[arg(long, value_name = "N[q|s]", value_delimiter = ',', value_parser = limit)]
+    pub(crate) budget: Vec<nas_core::benchmark::Limit>,
+
+    /// When the regret is told, in evaluations or seconds [default: four times evenly]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) at: Vec<f64>,
+
+    /// Reward with the table's cheaper signal also when evaluations are counted
+    #[arg(long)]
+    pub(crate) signal: bool,
+
+    /// The agent that the others are tested against
+    #[arg(long, value_name = "NAME", default_value = "evolution")]
+    pub(crate) reference: String,
+
+    /// How near to the best counts as there, in the objective's unit
+    #[arg(long, value_name = "DISTANCE", default_value_t = 0.1)]
+    pub(crate) target: f64,
+
+    /// Deal the figures to the architectures at random first: a control, on which nothing can beat random search
+    #[arg(long)]
+    pub(crate) shuffled: bool,
+
+    /// Simulate searches with so many workers, separated by commas, and tell when they reach the target
+    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["at", "svg"])]
+    pub(crate) workers: Vec<usize>,
+
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+
+    /// Draw the mean regret over the search into a new SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// How many searches to run at once [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  nas bench import nb201.csv.gz hwnasbench_nb201_c10.csv.gz -o nb201.nastable
+  nas bench import nasbench_only108.tfrecord
+  nas bench import mine.csv --decisions depth,op --metrics accuracy:max,ms:min,seed")]
+pub(crate) struct Import {
+    /// A published file, with further ones that add metrics to it; or one CSV, with --decisions and --metrics
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The columns that are decisions, separated by commas
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', requires = "metrics")]
+    pub(crate) decisions: Vec<String>,
+
+    /// The columns that are metrics, with :max or :min where more or less is better; the first such one is the objective
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', value_parser = metric, requires = "decisions")]
+    pub(crate) metrics: Vec<(String, Option<nas_core::Direction>)>,
+
+    /// The table's name [default: that of the file]
+    #[arg(long, value_name = "NAME", requires = "decisions")]
+    pub(crate) name: Option<String>,
+
+    /// Where to write the table [default: the table's name, in the current folder]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Info {
+    /// A table made by `nas bench import` [default: the built-in NAS-Bench-201]
+    pub(crate) table: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = "Examples:
   nas completions bash > ~/.local/share/bash-completion/completions/nas
   nas completions zsh > ~/.zfunc/_nas")]
@@ -393,6 +519,29 @@ fn bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// A budget of evaluations (100q) or of simulated seconds (20000s).
+fn limit(text: &str) -> Result<nas_core::benchmark::Limit, String> {
+    use nas_core::benchmark::Limit;
+    let wrong = || "write a number of evaluations such as 100q, or of seconds such as 20000s".to_owned();
+    let (number, unit) = split(text);
+    match unit {
+        "" | "q" => number.parse().ok().filter(|&n: &usize| n > 0).map(Limit::Queries).ok_or_else(wrong),
+        "s" => number.parse().ok().filter(|&s: &f64| s > 0.0).map(Limit::Seconds).ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+/// A metric's column, with `:max` or `:min`.
+fn metric(text: &str) -> Result<(String, Option<nas_core::Direction>), String> {
+    use nas_core::Direction;
+    match text.rsplit_once(':') {
+        Some((name, "max")) => Ok((name.to_owned(), Some(Direction::Maximize))),
+        Some((name, "min")) => Ok((name.to_owned(), Some(Direction::Minimize))),
+        Some((_, other)) => Err(format!("\"{other}\" is no direction; write max or min")),
+        None => Ok((text.to_owned(), None)),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(text.len());
     (&text[..end], text[end..].trim())
@@ -416,6 +565,13 @@ mod tests {
         assert!(duration("1e400h").is_err());
         assert_eq!(bytes("2G"), Ok(2 << 30));
         assert_eq!(bytes("512MiB"), Ok(512 << 20));
+        assert!(matches!(limit("100q"), Ok(nas_core::benchmark::Limit::Queries(100))));
+        assert!(
+            matches!(limit("2e4"), Err(_)) && limit("0q").is_err() && limit("-3s").is_err() && limit("5m").is_err()
+        );
+        assert!(matches!(limit("1.5s"), Ok(nas_core::benchmark::Limit::Seconds(s)) if s == 1.5));
+        assert_eq!(metric("a:b:min"), Ok(("a:b".to_owned(), Some(nas_core::Direction::Minimize))));
+        assert!(metric("acc").is_ok_and(|(_, direction)| direction.is_none()) && metric("acc:up").is_err());
         assert!(bytes("0").is_err() && bytes("-3G").is_err() && bytes("2X").is_err());
     }
 }

@@ -107,6 +107,21 @@ impl From<nas_core::SpaceError> for Error {
     }
 }
 
+impl From<nas_core::benchmark::BenchmarkError> for Error {
+    fn from(error: nas_core::benchmark::BenchmarkError) -> Self {
+        use nas_core::benchmark::BenchmarkError;
+        let message = error.to_string();
+        match error {
+            BenchmarkError::Io { source, path, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+                Self::new(Kind::Io, format!("{} exists already and is not overwritten", path.display()))
+            }
+            BenchmarkError::Io { .. } => Self::new(Kind::Io, message),
+            BenchmarkError::Unknown { .. } => Self::new(Kind::Usage, message),
+            _ => Self::new(Kind::Data, message),
+        }
+    }
+}
+
 impl From<DataError> for Error {
     fn from(error: DataError) -> Self {
         Self::new(Kind::Data, error.to_string())

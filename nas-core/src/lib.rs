@@ -43,6 +43,7 @@
 //! Features: `sqlite` (default) keeps a study in one SQLite file that others can query.
 
 pub mod architecture;
+pub mod benchmark;
 mod error;
 mod evaluator;
 mod event;

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+mod bench;
 mod closing;
 mod completions;
 mod data;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
         Some(Command::Predict(args)) => predict::run(&args, output),
         Some(Command::Space(space)) => space::run(&space, output),
         Some(Command::Data(data)) => data::run(&data, output),
+        Some(Command::Bench(args)) => bench::run(&args, output),
         Some(Command::Completions(args)) => completions::run(&args),
     }
 }

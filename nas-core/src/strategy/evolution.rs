@@ -32,6 +32,7 @@ pub struct Evolution {
     population: usize,
     tournament: usize,
     published: bool,
+    by_node: bool,
     members: VecDeque<Member>,
     proposed: u64,
     /// The numbers of the members, to draw from.
@@ -56,6 +57,7 @@ impl Evolution {
             population: 20,
             tournament: 15,
             published: false,
+            by_node: false,
             members: VecDeque::new(),
             proposed: 0,
             order: Vec::new(),
@@ -63,10 +65,11 @@ impl Evolution {
     }
 
     /// `evolution-p10-s3`, the setting of NATS-Bench (Dong et al., 2021): population 10, tournaments of 3 with
-    /// replacement, repeats are paid for.
+    /// replacement, repeats are paid for. Where the space declares a cell, the authors' mutation first draws one of its
+    /// nodes and then an edge into it, so that edges into early nodes change most.
     pub fn published_10_3(space: SearchSpace, seed: Seed) -> Self {
         let evolution = Evolution::new(space, seed).with_population(10).with_tournament(3);
-        Evolution { name: "evolution-p10-s3", published: true, ..evolution }
+        Evolution { name: "evolution-p10-s3", published: true, by_node: true, ..evolution }
     }
 
     /// `evolution-p100-s25`, the setting of Real et al. (2019): population 100, tournaments of 25 with replacement,
@@ -116,11 +119,35 @@ impl Evolution {
         Proposal { tokens, origin: Origin::Mutation { parent: self.members[parent].trial } }
     }
 
+    /// `tokens` with one decision changed.
+    fn mutated(&self, tokens: &Tokens, rng: &mut Rng) -> Tokens {
+        let space = self.unseen.space();
+        let [cell] = space.cells() else { return space.mutate_tokens(tokens, rng) };
+        if !self.by_node || !space.is_free() {
+            return space.mutate_tokens(tokens, rng);
+        }
+        let node = loop {
+            let node = rng.random_range(1..cell.nodes);
+            if cell.edges.iter().any(|edge| edge.to == node) {
+                break node;
+            }
+        };
+        let into = || cell.edges.iter().filter(|edge| edge.to == node);
+        let edge = into().nth(rng.random_range(0..into().count())).expect("one of those counted");
+        let options = space.slots()[edge.slot].options.len() as u16;
+        let mut child = tokens.clone();
+        if options > 1 {
+            let other = rng.random_range(0..options - 1);
+            child.set(edge.slot, other + u16::from(other >= tokens[edge.slot]));
+        }
+        child
+    }
+
     /// A new mutation of some winner, unless chance has only found repeats.
     fn offspring(&mut self, rng: &mut Rng) -> Option<Proposal> {
         for _ in 0..TOURNAMENTS {
             let parent = self.winner(rng);
-            let child = self.unseen.space().mutate_tokens(&self.members[parent].tokens, rng);
+            let child = self.mutated(&self.members[parent].tokens, rng);
             if self.unseen.insert(&child) || self.published {
                 return Some(self.child(child, parent));
             }
