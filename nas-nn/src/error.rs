@@ -23,6 +23,19 @@ pub enum GraphError {
     /// A batch without examples.
     #[error("a program needs a batch of one example or more")]
     NoBatch,
+    /// A batch too large to be planned: a value would take more than 2⁴⁰ numbers, or all together more than can be addressed.
+    #[error("{path}: {shape} for a batch of {batch} examples is absurdly large")]
+    Batch {
+        /// The path of the op or input that takes most.
+        path: String,
+        /// Its shape.
+        shape: String,
+        /// The batch asked for.
+        batch: usize,
+    },
+    /// A program that computes nothing.
+    #[error("a program needs a loss or an output")]
+    NoOutput,
     /// The value belongs to another graph.
     #[error("the value asked for belongs to another graph")]
     Foreign,
@@ -63,16 +76,30 @@ pub enum FeedError {
         found: usize,
     },
     /// A class number that is none.
-    #[error("the input \"{name}\" holds {value} at {index}; class numbers are 0 to {last}")]
+    #[error("the input \"{name}\" holds {value} in example {example} at {place}; class numbers are 0 to {last}")]
     Class {
         /// Its name.
         name: String,
-        /// The place in the batch's values.
-        index: usize,
+        /// The example, from 0.
+        example: usize,
+        /// The place among the example's values, from 0.
+        place: usize,
         /// What stands there.
         value: f32,
         /// The largest class number.
         last: usize,
+    },
+    /// A number that is infinite or none.
+    #[error("the input \"{name}\" holds {value} in example {example} at {place}; numbers must be finite")]
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// The example, from 0.
+        example: usize,
+        /// The place among the example's values, from 0.
+        place: usize,
+        /// What stands there.
+        value: f32,
     },
     /// The parameters were made for another graph.
     #[error("the parameters belong to another graph")]

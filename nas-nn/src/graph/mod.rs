@@ -19,6 +19,7 @@ use crate::init::Init;
 use crate::op::Op;
 
 pub use cost::{Cost, Part};
+pub(crate) use shape::LARGEST;
 pub use shape::Shape;
 pub use var::Var;
 
@@ -95,11 +96,16 @@ impl Graph {
 
     /// An input that is one of `classes` classes for each example: 0, 1, … as a number.
     pub fn class(&self, name: &str, classes: usize) -> Var<'_> {
-        self.leaf(Kind::Input { name: name.to_owned(), classes: Some(classes) }, Shape::batched(&[]), name)
+        self.classes(name, classes, &[])
     }
 
     /// An input of `dims` class numbers for each example, each below `classes`: tokens, actions.
+    ///
+    /// No class, or more than 2²⁴, which is as far as single precision counts, is remembered as the graph's error.
     pub fn classes(&self, name: &str, classes: usize, dims: &[usize]) -> Var<'_> {
+        if classes == 0 || classes > 1 << f32::MANTISSA_DIGITS {
+            return self.refuse(name, format!("an input of {classes} classes; 1 to 16777216 can be told apart"));
+        }
         self.leaf(Kind::Input { name: name.to_owned(), classes: Some(classes) }, Shape::batched(dims), name)
     }
 
@@ -223,7 +229,7 @@ impl Graph {
 
     fn leaf(&self, kind: Kind, shape: Shape, path: &str) -> Var<'_> {
         if !shape.is_sane() {
-            return self.poisoned("input", ScopeId(0), format!("{path} {shape} is absurdly large"));
+            return self.refuse(path, format!("{shape} is absurdly large"));
         }
         let node = Node { kind, inputs: SmallVec::new(), shape, states: 0..0, path: path.to_owned() };
         Var::new(self, self.push(node), ScopeId(0))
@@ -238,8 +244,14 @@ impl Graph {
 
     fn poisoned(&self, op: &'static str, scope: ScopeId, message: String) -> Var<'_> {
         let path = self.op_path(scope, op);
-        self.inner.borrow_mut().error.get_or_insert(GraphError::Shape { path, message });
+        self.refuse(&path, message);
         Var::poisoned(self, scope)
+    }
+
+    /// Remembers the mistake at `path`.
+    fn refuse(&self, path: &str, message: String) -> Var<'_> {
+        self.inner.borrow_mut().error.get_or_insert(GraphError::Shape { path: path.to_owned(), message });
+        Var::poisoned(self, ScopeId(0))
     }
 
     /// The path of an op: its scope, if that was opened for it, or its name inside the scope.

@@ -4,6 +4,9 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+/// The most elements that a value has for an example, or once (4 GiB): no product that an op makes of two such numbers overflows.
+pub(crate) const LARGEST: usize = 1 << 30;
+
 /// The shape of a value in a graph, without the batch.
 ///
 /// A *batched* value has one of these for every example and a batch axis in front once a program runs it; a *fixed* value
@@ -46,9 +49,9 @@ impl Shape {
         self.dims.len()
     }
 
-    /// The number of elements, of one example if batched.
+    /// The number of elements, of one example if batched; `usize::MAX` when there are more.
     pub fn len(&self) -> usize {
-        self.dims.iter().product()
+        self.dims.iter().fold(1, |n, &size| n.saturating_mul(size))
     }
 
     /// Whether there are no elements.
@@ -56,9 +59,9 @@ impl Shape {
         self.len() == 0
     }
 
-    /// The number of elements in a batch of `batch` examples.
+    /// The number of elements in a batch of `batch` examples; `usize::MAX` when there are more.
     pub fn elements(&self, batch: usize) -> usize {
-        if self.batched { batch * self.len() } else { self.len() }
+        self.copies(batch).saturating_mul(self.len())
     }
 
     /// How many times the value exists in a batch of `batch` examples: `batch` or 1.
@@ -77,10 +80,10 @@ impl Shape {
         }
     }
 
-    /// Whether the number of elements stays far below what an address can hold.
+    /// Whether it has at most 8 axes and [`LARGEST`] elements, whichever axes are counted.
     pub(crate) fn is_sane(&self) -> bool {
-        let product = self.dims.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-        self.dims.len() <= 8 && product.is_some_and(|n| n <= 1 << 40)
+        let product = self.dims.iter().fold(1_usize, |n, &size| n.saturating_mul(size.max(1)));
+        self.dims.len() <= 8 && product <= LARGEST
     }
 }
 

@@ -78,6 +78,9 @@ impl<'g> Var<'g> {
     fn within(self, name: &str, shared: bool, layer: impl FnOnce(Var<'g>) -> Var<'g>) -> Var<'g> {
         let scope = self.graph.open(self.scope, name, shared);
         let inside = layer(Var { scope, ..self });
+        if !std::ptr::eq(self.graph, inside.graph) {
+            return self.mistake("scope", "what stands in it is of a different graph".to_owned());
+        }
         Var { scope: self.scope, ..inside }
     }
 
@@ -90,9 +93,12 @@ impl<'g> Var<'g> {
         })
     }
 
-    /// The same value, naming parameters where `other` does.
+    /// The same value, naming parameters where `other` does, a value of the same graph.
     #[must_use]
     pub fn at(self, other: Var<'g>) -> Var<'g> {
+        if !std::ptr::eq(self.graph, other.graph) {
+            return self.mistake("at", "the place is of a different graph".to_owned());
+        }
         Var { scope: other.scope, ..self }
     }
 

@@ -11,6 +11,7 @@
 
 mod attention;
 mod batch_norm;
+mod check;
 mod conv;
 pub(crate) mod crew;
 mod cross_entropy;
@@ -37,6 +38,7 @@ mod vector;
 
 pub use attention::{attention_softmax, attention_softmax_again, attention_softmax_backward};
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
+pub use check::{find_non_class, find_non_finite};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use crew::Crew;
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};

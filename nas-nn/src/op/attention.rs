@@ -1,5 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al., 2017) of several heads, fused: no score outlives its head.
 
+use super::sequence::mistake_of_lengths;
 use super::{Backward, Forward, Keeps, Op, Space};
 use crate::graph::{Shape, Var};
 use crate::kernel::{self, gemm};
@@ -107,7 +108,7 @@ impl Op for Attend {
         }
         let parts = if self.packed { 3 } else { 1 };
         let features = x[0].dims()[1];
-        if self.heads == 0 || !features.is_multiple_of(parts * self.heads) {
+        if self.heads == 0 || !features.is_multiple_of(self.heads.saturating_mul(parts)) {
             return Err(format!("{} features do not divide into {} heads", features / parts, self.heads));
         }
         if !self.packed && (x[1] != x[2] || x[1].dims()[1] != features) {
@@ -142,10 +143,16 @@ impl Op for Attend {
         Space::per_example(self.heads * y.dims()[0])
     }
 
-    /// The scores and their gradients of one head, and a row for what evaluation does not save.
+    /// The scores and their gradients of one head.
     fn scratch(&self, x: &[&Shape], y: &Shape, _: usize) -> usize {
         let keys = if self.packed { x[0].dims()[0] } else { x[1].dims()[0] };
-        2 * y.dims()[0] * keys + y.dims()[0]
+        2 * y.dims()[0] * keys
+    }
+
+    /// The scores of one head, and a row for what is not saved.
+    fn scratch_eval(&self, x: &[&Shape], y: &Shape, _: usize) -> usize {
+        let keys = if self.packed { x[0].dims()[0] } else { x[1].dims()[0] };
+        y.dims()[0] * (keys + 1)
     }
 
     fn by_example(&self) -> bool {
@@ -158,8 +165,7 @@ impl Op for Attend {
         let Geometry { queries, keys, width, head } = geo;
         let lengths = self.lengths.then(|| at.inputs[self.lengths_input()]);
         let scale = 1.0 / (head as f32).sqrt();
-        let (scores, spare) = at.scratch.split_at_mut(2 * queries * keys);
-        let scores = &mut scores[..queries * keys];
+        let (scores, spare) = at.scratch.split_at_mut(queries * keys);
         for example in 0..at.batch {
             for h in 0..self.heads {
                 let [q, k, v] = self.parts(&geo, example, h).map(|p| (&at.inputs[p.input][p.offset..], p.stride));
@@ -221,6 +227,9 @@ impl<'g> Var<'g> {
     /// What these queries [queries, width] find among `keys` and `values`, both [keys, width]: [queries, width].
     pub fn attention(self, keys: Var<'g>, values: Var<'g>, attention: Attention<'g>) -> Var<'g> {
         let Attention { heads, causal, lengths } = attention;
+        if let Some(message) = mistake_of_lengths(keys, lengths) {
+            return self.mistake("attention", message);
+        }
         let op = Attend { heads, causal, packed: false, lengths: lengths.is_some() };
         match lengths {
             Some(lengths) => self.apply(op, &[keys, values, lengths]),
@@ -231,6 +240,9 @@ impl<'g> Var<'g> {
     /// The same with queries, keys and values side by side: from [steps, 3 width] to [steps, width].
     pub fn attention_packed(self, attention: Attention<'g>) -> Var<'g> {
         let Attention { heads, causal, lengths } = attention;
+        if let Some(message) = mistake_of_lengths(self, lengths) {
+            return self.mistake("attention", message);
+        }
         let op = Attend { heads, causal, packed: true, lengths: lengths.is_some() };
         match lengths {
             Some(lengths) => self.apply(op, &[lengths]),
@@ -242,7 +254,7 @@ impl<'g> Var<'g> {
     /// `self_attention.linear_2`, mixes the heads.
     pub fn self_attention(self, attention: Attention<'g>) -> Var<'g> {
         let width = self.last();
-        self.scope("self_attention", |x| x.linear(3 * width).attention_packed(attention).linear(width))
+        self.scope("self_attention", |x| x.linear(width.saturating_mul(3)).attention_packed(attention).linear(width))
     }
 }
 

@@ -1,7 +1,7 @@
 //! 2-D convolution: stride, padding, dilation, groups; depthwise when there are as many groups as channels.
 
 use super::{Backward, Forward, Keeps, Op};
-use crate::graph::{Shape, Var};
+use crate::graph::{LARGEST, Shape, Var};
 use crate::init::Init;
 use crate::kernel;
 
@@ -62,7 +62,7 @@ impl Conv2d {
     /// Distance of the kernel's elements; the padding keeps the size at stride 1.
     #[must_use]
     pub fn dilation(self, dilation: usize) -> Self {
-        let [height, width] = self.kernel.map(|k| dilation * (k / 2));
+        let [height, width] = self.kernel.map(|k| dilation.saturating_mul(k / 2));
         Conv2d { dilation: [dilation; 2], padding: [height, width, height, width], ..self }
     }
 
@@ -78,8 +78,16 @@ impl Conv2d {
         Conv2d { bias, ..self }
     }
 
+    /// By how much the kernel can move down and across `height`×`width` pixels, if it fits.
+    fn room(&self, height: usize, width: usize) -> [Option<usize>; 2] {
+        let [top, left, bottom, right] = self.padding;
+        let axes = [(height, [top, bottom]), (width, [left, right])];
+        [0, 1].map(|i| room(axes[i].0, axes[i].1, self.kernel[i], self.dilation[i]))
+    }
+
     fn geometry(&self, x: &Shape, batch: usize) -> kernel::Conv2d {
         let dims = x.dims();
+        let room = self.room(dims[1], dims[2]);
         kernel::Conv2d {
             batch: x.copies(batch),
             channels: dims[0],
@@ -87,7 +95,7 @@ impl Conv2d {
             width: dims[2],
             filters: self.filters,
             kernel: self.kernel,
-            stride: self.stride,
+            stride: [0, 1].map(|i| short(self.stride[i], room[i])),
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
@@ -110,10 +118,14 @@ impl Op for Conv2d {
             let Conv2d { groups, filters, .. } = self;
             return Err(format!("{channels} channels and {filters} filters do not both divide into {groups} groups"));
         }
-        match self.geometry(x[0], 1).output() {
-            [0, _] | [_, 0] => Err(format!("a kernel of {:?} does not fit {height}×{width} pixels", self.kernel)),
-            [h, w] => Ok(x[0].with(&[self.filters, h, w])),
+        if self.room(height, width).contains(&None) {
+            let Conv2d { kernel, dilation, padding, .. } = self;
+            return Err(format!(
+                "a kernel of {kernel:?} with dilation {dilation:?} does not fit {height}×{width} pixels padded by {padding:?}"
+            ));
         }
+        let [h, w] = self.geometry(x[0], 1).output();
+        Ok(x[0].with(&[self.filters, h, w]))
     }
 
     fn madds(&self, x: &[&Shape], _: &Shape) -> u64 {
@@ -139,6 +151,19 @@ impl Op for Conv2d {
     fn backward(&self, at: Backward<'_>) {
         backward(&self.geometry(&at.shapes[0], at.batch), at);
     }
+}
+
+/// By how many elements a window of `kernel` elements, `dilation` apart, can move along `size` elements that are padded before
+/// and after; nothing when it does not fit, or when there are too many elements to count with.
+pub(super) fn room(size: usize, padding: [usize; 2], kernel: usize, dilation: usize) -> Option<usize> {
+    let padded = padding.iter().try_fold(size, |n, &p| n.checked_add(p)).filter(|&n| n <= LARGEST)?;
+    let reach = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
+    padded.checked_sub(reach)
+}
+
+/// The shortest stride that takes a window to the same places: one step out of the `room` is as good as any further.
+pub(super) fn short(stride: usize, room: Option<usize>) -> usize {
+    room.map_or(stride, |room| stride.min(room + 1))
 }
 
 /// Working memory of a convolution whose geometry depends on the batch.
@@ -186,7 +211,8 @@ impl<'g> Var<'g> {
         self.scope("conv2d", |x| {
             let channels = x.dim(0) / conv.groups.max(1);
             let dims = [conv.filters, channels, conv.kernel[0], conv.kernel[1]];
-            let weight = x.parameter("weight", &dims, Init::he(dims[1..].iter().product()));
+            let fan_in = dims[1..].iter().fold(1_usize, |n, &size| n.saturating_mul(size));
+            let weight = x.parameter("weight", &dims, Init::he(fan_in));
             if conv.bias {
                 return x.apply(conv, &[weight, x.parameter("bias", &[conv.filters], Init::ZEROS)]);
             }
@@ -277,7 +303,10 @@ mod tests {
         let text = says(&[3, 8, 8], Conv2d::new(4, 3).groups(2));
         assert_eq!(text, "conv2d: 3 channels and 4 filters do not both divide into 2 groups");
         let text = says(&[3, 2, 8], Conv2d::new(4, 5).padding([0; 4]));
-        assert_eq!(text, "conv2d: a kernel of [5, 5] does not fit 2×8 pixels");
+        assert_eq!(
+            text,
+            "conv2d: a kernel of [5, 5] with dilation [1, 1] does not fit 2×8 pixels padded by [0, 0, 0, 0]"
+        );
         assert!(says(&[3, 2, 8], Conv2d::new(0, 3)).contains("start at 1"));
     }
 }

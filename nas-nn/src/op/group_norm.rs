@@ -53,9 +53,14 @@ impl Op for GroupNorm {
         Space::per_example(2 * self.groups)
     }
 
-    /// Factors, terms and their gradients for every element of an example, and what evaluation does not save.
-    fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
-        3 * x[0].len() + 2 * self.groups * batch
+    /// Factors, terms or their gradients, and gradients for every element of an example.
+    fn scratch(&self, x: &[&Shape], _: &Shape, _: usize) -> usize {
+        3 * x[0].len()
+    }
+
+    /// Factors and terms for every element of an example, and what is not saved.
+    fn scratch_eval(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
+        2 * x[0].len() + 2 * self.groups * batch
     }
 
     fn by_example(&self) -> bool {

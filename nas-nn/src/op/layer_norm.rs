@@ -44,7 +44,7 @@ impl Op for LayerNorm {
     }
 
     /// In evaluation they are not saved, but computed all the same.
-    fn scratch(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
+    fn scratch_eval(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
         2 * (x[0].elements(batch) / x[0].dims()[x[0].rank() - 1])
     }
 

@@ -98,13 +98,13 @@ impl<'g> Var<'g> {
     pub fn lstm_cell(self, state: (Var<'g>, Var<'g>), units: usize) -> (Var<'g>, Var<'g>) {
         let (h, c) = state;
         let both = self.scope("lstm_cell", |x| {
-            let bound = Init::fan_in(units);
-            let from_input = x.matmul(x.parameter("input", &[x.last(), 4 * units], bound));
-            let from_hidden = h.matmul(x.parameter("hidden", &[units, 4 * units], bound));
-            let gates = from_input + from_hidden + x.parameter("bias", &[4 * units], bound);
+            let (bound, gates) = (Init::fan_in(units), units.saturating_mul(4));
+            let from_input = x.matmul(x.parameter("input", &[x.last(), gates], bound));
+            let from_hidden = h.at(x).matmul(x.parameter("hidden", &[units, gates], bound));
+            let gates = from_input + from_hidden + x.parameter("bias", &[gates], bound);
             gates.apply(LstmGates, &[c])
         });
-        (both.slice(0, 0, units), both.slice(0, units, 2 * units))
+        (both.slice(0, 0, units), both.slice(0, units, units.saturating_mul(2)))
     }
 }
 

@@ -162,9 +162,15 @@ pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
         Space::NONE
     }
 
-    /// Floats of working memory for either pass at that batch size.
+    /// Floats of working memory for either pass of training at that batch size.
     fn scratch(&self, _inputs: &[&Shape], _output: &Shape, _batch: usize) -> usize {
         0
+    }
+
+    /// Floats of working memory in evaluation, which has no backward pass but saves nothing either; as in training unless
+    /// the op says otherwise.
+    fn scratch_eval(&self, inputs: &[&Shape], output: &Shape, batch: usize) -> usize {
+        self.scratch(inputs, output, batch)
     }
 
     /// Whether the output is the input's memory under another shape; then neither pass is ever called.

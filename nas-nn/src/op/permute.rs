@@ -70,13 +70,16 @@ impl<'g> Var<'g> {
 
     /// The last two axes swapped.
     pub fn transpose(self) -> Var<'g> {
+        if self.is_poisoned() {
+            return self;
+        }
         let rank = self.shape().rank();
-        if rank < 2 && !self.is_poisoned() {
+        if rank < 2 {
             return self.mistake("transpose", format!("needs two axes, got {}", self.shape()));
         }
         let mut axes: Vec<usize> = (0..rank).collect();
         axes.rotate_right(1);
-        axes[..rank.saturating_sub(1)].rotate_left(1);
+        axes[..rank - 1].rotate_left(1);
         self.permute(&axes)
     }
 }

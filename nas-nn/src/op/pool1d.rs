@@ -1,6 +1,6 @@
 //! Pooling of sequences: the maximum or the average of windows; the kernel of the 2-D one on images of height 1.
 
-use super::{Backward, Forward, Op, Space, conv1d, pool2d};
+use super::{Backward, Forward, Op, Space, conv1d, conv2d, pool2d};
 use crate::graph::{Shape, Var};
 use crate::kernel;
 
@@ -14,6 +14,11 @@ struct Pool1d {
 }
 
 impl Pool1d {
+    /// By how much the window can move along `length` elements, if it fits.
+    fn room(&self, length: usize) -> Option<usize> {
+        conv2d::room(length, [self.padding; 2], self.kernel, 1)
+    }
+
     fn geometry(&self, x: &Shape, batch: usize) -> kernel::Pool2d {
         kernel::Pool2d {
             batch: x.copies(batch),
@@ -21,7 +26,7 @@ impl Pool1d {
             height: 1,
             width: x.dims()[1],
             kernel: [1, self.kernel],
-            stride: [1, self.stride],
+            stride: [1, conv2d::short(self.stride, self.room(x.dims()[1]))],
             padding: [0, self.padding, 0, self.padding],
         }
     }
@@ -41,8 +46,7 @@ impl Op for Pool1d {
                  padding is below the kernel"
             ));
         }
-        let padded = padding.checked_mul(2).and_then(|n| n.checked_add(length));
-        if length == 0 || padded.is_none_or(|padded| padded < kernel) {
+        if length == 0 || self.room(length).is_none() {
             return Err(format!("a window of {kernel} does not fit a length of {length} padded by {padding}"));
         }
         Ok(x[0].with(&[channels, self.geometry(x[0], 1).output()[1]]))
@@ -52,8 +56,8 @@ impl Op for Pool1d {
         pool2d::saved(self.maximum, y)
     }
 
-    fn scratch(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
-        pool2d::scratch(self.maximum, y, batch)
+    fn scratch_eval(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
+        pool2d::scratch_eval(self.maximum, y, batch)
     }
 
     fn by_example(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Pooling of images: the maximum or the average of windows.
 
+use super::conv2d::{room, short};
 use super::{Backward, Forward, Op, Space};
 use crate::graph::{Shape, Var};
 use crate::kernel;
@@ -13,6 +14,11 @@ struct Pool2d {
 }
 
 impl Pool2d {
+    /// By how much the window can move along `size` pixels, if it fits.
+    fn room(&self, size: usize) -> Option<usize> {
+        room(size, [self.padding; 2], self.kernel, 1)
+    }
+
     fn geometry(&self, x: &Shape, batch: usize) -> kernel::Pool2d {
         let dims = x.dims();
         kernel::Pool2d {
@@ -21,7 +27,7 @@ impl Pool2d {
             height: dims[1],
             width: dims[2],
             kernel: [self.kernel; 2],
-            stride: [self.stride; 2],
+            stride: [dims[1], dims[2]].map(|size| short(self.stride, self.room(size))),
             padding: [self.padding; 4],
         }
     }
@@ -41,18 +47,19 @@ impl Op for Pool2d {
                  padding is below the kernel"
             ));
         }
-        match self.geometry(x[0], 1).output() {
-            [0, _] | [_, 0] => Err(format!("a window of {} does not fit {height}×{width} pixels", self.kernel)),
-            [h, w] => Ok(x[0].with(&[channels, h, w])),
+        if [height, width].iter().any(|&size| size == 0 || self.room(size).is_none()) {
+            return Err(format!("a window of {} does not fit {height}×{width} pixels", self.kernel));
         }
+        let [h, w] = self.geometry(x[0], 1).output();
+        Ok(x[0].with(&[channels, h, w]))
     }
 
     fn saved(&self, _: &[&Shape], y: &Shape) -> Space {
         saved(self.maximum, y)
     }
 
-    fn scratch(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
-        scratch(self.maximum, y, batch)
+    fn scratch_eval(&self, _: &[&Shape], y: &Shape, batch: usize) -> usize {
+        scratch_eval(self.maximum, y, batch)
     }
 
     fn by_example(&self) -> bool {
@@ -74,7 +81,7 @@ pub(super) fn saved(maximum: bool, y: &Shape) -> Space {
 }
 
 /// In evaluation nothing is saved, but the kernel still notes the places.
-pub(super) fn scratch(maximum: bool, y: &Shape, batch: usize) -> usize {
+pub(super) fn scratch_eval(maximum: bool, y: &Shape, batch: usize) -> usize {
     if maximum { y.elements(batch) } else { 0 }
 }
 

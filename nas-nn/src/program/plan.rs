@@ -12,7 +12,7 @@ use super::parts;
 use super::pass_on::pass_on;
 use super::work::{Rates, Worker};
 use crate::error::GraphError;
-use crate::graph::{Graph, Kind, Node, Shape, Var};
+use crate::graph::{Graph, Kind, LARGEST, Node, Shape, Var};
 use crate::op::{Mode, Op, Space};
 use crate::params::Layout;
 
@@ -185,6 +185,9 @@ impl Plan {
 /// Regions start at multiples of this many floats: a cache line.
 const ALIGN: usize = 16;
 
+/// What all values together may have, if none shared its memory: 256 TiB, more than a process can address.
+const MOST_FLOATS: usize = 1 << 46;
+
 /// A value that needs memory from one moment to another.
 #[derive(Debug, Clone, Copy)]
 struct Life {
@@ -232,6 +235,9 @@ impl Planner {
     fn new(graph: &Graph, loss: Option<Var<'_>>, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
         if batch == 0 {
             return Err(GraphError::NoBatch);
+        }
+        if loss.is_none() && outputs.is_empty() {
+            return Err(GraphError::NoOutput);
         }
         let ours = |v: Var<'_>| match v.node() {
             Some(id) if std::ptr::eq(v.graph(), graph) => Ok(id.index()),
@@ -347,7 +353,32 @@ impl Planner {
         op.by_example() && node.shape.is_batched() && self.saved(node, op).once == 0
     }
 
+    /// Refuses a batch for which a value is too large to count with: what an op saves or works in is a small multiple.
+    fn check_values(&self) -> Result<(), GraphError> {
+        let fits = |shape: &Shape| self.batch <= LARGEST && shape.elements(self.batch) <= LARGEST << 10;
+        let used = self.nodes.iter().zip(&self.used);
+        match used.filter(|(_, used)| **used).map(|(node, _)| node).find(|node| !fits(&node.shape)) {
+            Some(node) => Err(self.too_large(node)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a batch for which all of `lives` of the nodes, several a node, together cannot be addressed.
+    fn check_lives(&self, lives: &[Life]) -> Result<(), GraphError> {
+        let floats = lives.iter().fold(0_usize, |sum, life| sum.saturating_add(life.floats).saturating_add(ALIGN));
+        if floats <= MOST_FLOATS {
+            return Ok(());
+        }
+        let largest = (0..lives.len()).max_by_key(|&i| lives[i].floats).unwrap_or_default();
+        Err(self.too_large(&self.nodes[largest % self.nodes.len()]))
+    }
+
+    fn too_large(&self, node: &Node) -> GraphError {
+        GraphError::Batch { path: node.path.clone(), shape: node.shape.to_string(), batch: self.batch }
+    }
+
     fn plan(self) -> Result<Plan, GraphError> {
+        self.check_values()?;
         let n = self.nodes.len();
         let end = 2 * n + 1;
         let none = Life::new(0, 0);
@@ -360,7 +391,10 @@ impl Planner {
         for (i, node, op) in self.ops() {
             let back = self.backward_moment(i);
             values[i] = Life::new(node.shape.elements(self.batch), i);
-            let floats = op.scratch(&self.shapes(node), &node.shape, self.batch);
+            let floats = match self.mode {
+                Mode::Train => op.scratch(&self.shapes(node), &node.shape, self.batch),
+                Mode::Eval => op.scratch_eval(&self.shapes(node), &node.shape, self.batch),
+            };
             scratch[i] = Life::new(floats, i);
             saved[i] = Life::new(self.saved(node, &**op).floats(self.batch), i);
             if self.active[i] {
@@ -406,6 +440,7 @@ impl Planner {
 
         let lives: Vec<Life> =
             [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
+        self.check_lives(&lives)?;
         let (starts, floats) = place(&lives);
         let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
         // A gradient stands where it was passed on from.
