@@ -85,7 +85,7 @@ impl Pack<'_> {
 }
 
 /// The packed elements below `len` of an axis that have a source: packed i is source `i · stride + offset`.
-pub(super) fn source_range(source: usize, stride: usize, offset: isize, len: usize) -> std::ops::Range<usize> {
+fn source_range(source: usize, stride: usize, offset: isize, len: usize) -> std::ops::Range<usize> {
     let first = if offset < 0 { offset.unsigned_abs().div_ceil(stride) } else { 0 };
     let end = (source as isize - offset).max(0) as usize;
     first..end.div_ceil(stride).min(len).max(first)

@@ -1,245 +1,359 @@
-//! The sums of depthwise convolutions, over sheets.
+//! The sums of depthwise convolutions, vectors along a [`Walk`].
 
 use super::super::super::vector::Vector;
+use super::walk::{Reads, Walk};
 
-/// A kernel element: where it reads in the sheets, and which weight it has.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Tap {
-    pub(super) place: u32,
-    pub(super) weight: u32,
+/// What the vectors of one plane are made of.
+pub(super) struct Plane<'a, 'w> {
+    pub(super) walk: &'a Walk<'w>,
+    /// The plane that is read.
+    pub(super) from: *const f32,
+    /// The plane of the walk's targets.
+    pub(super) to: *mut f32,
 }
 
-/// y[q] = Σ over taps of w[weight] · sheets[place + q], for q below `n`, or added to `y`; of several planes.
-pub(super) struct Outputs<'a> {
-    pub(super) sheets: *const f32,
-    /// Floats between the sheets of two planes.
-    pub(super) apart: usize,
-    pub(super) taps: &'a [Tap],
-    pub(super) w: *const f32,
-    pub(super) n: usize,
-    pub(super) y: *mut f32,
-    /// Floats between two planes.
-    pub(super) image: usize,
-    pub(super) images: usize,
-    pub(super) add: bool,
+/// The kinds of [`Reads`] as constants.
+pub(super) const ALL: u8 = Reads::All as u8;
+pub(super) const EVEN: u8 = Reads::Even as u8;
+pub(super) const TWICE: u8 = Reads::Twice as u8;
+
+/// What a vector reads at `at`.
+///
+/// # Safety
+/// The instruction set of `V`, and elements where the masks say so.
+#[inline(always)]
+unsafe fn read<V: Vector, const KIND: u8>(walk: &Walk<'_>, at: *const f32, row: [u32; 2], column: [u32; 2]) -> V {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match KIND {
+            ALL => V::load_lanes(at, row[0] & column[0]),
+            EVEN => V::load_even([at, at.wrapping_add(walk.half)], [row[0] & column[0], row[1] & column[1]]),
+            _ => V::load_twice(at, row[0] & column[0]),
+        }
+    }
 }
 
-impl Outputs<'_> {
-    /// # Safety
-    /// The instruction set of `V`; sheets and planes that the numbers describe, with a vector of floats behind the sheets.
-    #[inline(always)]
-    pub(super) unsafe fn run<V: Vector>(&self) {
-        let mut image = 0;
-        // SAFETY: passed on to the caller; the images of a block exist.
-        unsafe {
-            while self.images - image >= 8 {
-                self.planes::<V, 8>(image);
-                image += 8;
-            }
-            while self.images - image >= 4 {
-                self.planes::<V, 4>(image);
-                image += 4;
-            }
-            while self.images - image >= 2 {
-                self.planes::<V, 2>(image);
-                image += 2;
-            }
-            while image < self.images {
-                self.planes::<V, 1>(image);
-                image += 1;
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Outputs::run`], with `G` images from `image` on.
-    #[inline(always)]
-    unsafe fn planes<V: Vector, const G: usize>(&self, image: usize) {
-        let mut at = 0;
-        // SAFETY: passed on to the caller; the last vector of a block begins below `n`.
-        unsafe {
-            if G * 16 <= V::TILE {
-                while at + 15 * V::LANES < self.n {
-                    self.tile::<V, G, 16>(image, at);
-                    at += 16 * V::LANES;
-                }
-            }
-            if G * 8 <= 8 {
-                while at + 7 * V::LANES < self.n {
-                    self.tile::<V, G, 8>(image, at);
-                    at += 8 * V::LANES;
-                }
-            }
-            if G * 4 <= 8 {
-                while at + 3 * V::LANES < self.n {
-                    self.tile::<V, G, 4>(image, at);
-                    at += 4 * V::LANES;
-                }
-            }
-            if G * 2 <= 8 {
-                while at + V::LANES < self.n {
-                    self.tile::<V, G, 2>(image, at);
-                    at += 2 * V::LANES;
-                }
-            }
-            while at < self.n {
-                self.tile::<V, G, 1>(image, at);
-                at += V::LANES;
-            }
-        }
-    }
-
-    /// `P` vectors from output `at` on, the last of which may be cut, of `G` planes.
+impl Plane<'_, '_> {
+    /// The plane's sums over taps (u, t) of weight · source, written or added to the targets. Weight number i is
+    /// `w[i · step]`, or a vector of 16 floats with [`Reads::Twice`].
     ///
     /// # Safety
-    /// As [`Outputs::planes`], with the last vector's first output below `n`.
+    /// The instruction set of `V`, the walk's planes and weights.
     #[inline(always)]
-    unsafe fn tile<V: Vector, const G: usize, const P: usize>(&self, image: usize, at: usize) {
-        // SAFETY: passed on to the caller. Wrapping arithmetic, because the development profile checks every other kind.
+    pub(super) unsafe fn outputs<V: Vector, const KIND: u8>(&self, w: *const f32, step: isize, add: bool) {
+        let walk = self.walk;
+        // SAFETY: passed on to the caller; groups of a tile exist.
         unsafe {
-            let mut sums = [[V::splat(0.0); P]; G];
-            let mut from = [self.sheets; G];
-            for g in 0..G {
-                from[g] = self.sheets.add((image + g) * self.apart + at);
-            }
-            for tap in self.taps {
-                let weight = V::splat(*self.w.wrapping_add(tap.weight as usize));
-                for g in 0..G {
-                    let from = from[g].wrapping_add(tap.place as usize);
-                    for p in 0..P {
-                        sums[g][p] = V::load(from.wrapping_add(p.wrapping_mul(V::LANES))).mul_add(weight, sums[g][p]);
+            for piece in 0..walk.pieces {
+                let mut group = 0;
+                if KIND == ALL && walk.rows == 1 {
+                    match walk.taps[0] {
+                        3 => group = self.bands::<V, 3, 8>(piece, group, w, step, add),
+                        5 => group = self.bands::<V, 5, 4>(piece, group, w, step, add),
+                        7 => group = self.bands::<V, 7, 8>(piece, group, w, step, add),
+                        _ => {}
                     }
                 }
-            }
-            for g in 0..G {
-                for p in 0..P {
-                    let start = at + p * V::LANES;
-                    let (to, here) = (self.y.add((image + g) * self.image + start), self.n - start);
-                    let sum = sums[g][p];
-                    if here >= V::LANES {
-                        (if self.add { V::load(to).add(sum) } else { sum }).store(to);
-                    } else {
-                        let sum = if self.add { V::load_first(to, here).add(sum) } else { sum };
-                        sum.store_first(to, here);
-                    }
+                while walk.groups - group >= 8 {
+                    self.tile::<V, KIND, 8>(piece, group, w, step, add);
+                    group += 8;
+                }
+                while walk.groups - group >= 4 {
+                    self.tile::<V, KIND, 4>(piece, group, w, step, add);
+                    group += 4;
+                }
+                while walk.groups - group >= 2 {
+                    self.tile::<V, KIND, 2>(piece, group, w, step, add);
+                    group += 2;
+                }
+                while group < walk.groups {
+                    self.tile::<V, KIND, 1>(piece, group, w, step, add);
+                    group += 1;
                 }
             }
         }
     }
-}
 
-/// totals[ky, kx] += Σ over q below `n` of dy[q] · sheets[columns[kx] + rows[ky] + q], of several planes; a total is a vector
-/// of 16 floats, of which the first `LANES` are used.
-pub(super) struct Products<'a> {
-    pub(super) sheets: *const f32,
-    /// Floats between the sheets of two planes.
-    pub(super) apart: usize,
-    pub(super) columns: &'a [u32],
-    pub(super) rows: &'a [u32],
-    pub(super) n: usize,
-    pub(super) dy: *const f32,
-    /// Floats between two planes.
-    pub(super) image: usize,
-    pub(super) images: usize,
-    pub(super) totals: *mut f32,
-}
-
-/// Floats of a total.
-pub(super) const TOTAL: usize = 16;
-
-impl Products<'_> {
+    /// Tiles of `R` groups as long as there are so many, of one row each and kernels of `K` rows; the groups done.
+    ///
     /// # Safety
-    /// The instruction set of `V`; sheets, planes and totals that the numbers describe, with a vector of finite floats behind
-    /// the sheets.
+    /// As [`Plane::outputs`].
     #[inline(always)]
-    pub(super) unsafe fn run<V: Vector>(&self) {
-        let mut row = 0;
-        // SAFETY: passed on to the caller; the rows of a block exist.
+    unsafe fn bands<V: Vector, const K: usize, const R: usize>(
+        &self,
+        piece: usize,
+        mut group: usize,
+        w: *const f32,
+        step: isize,
+        add: bool,
+    ) -> usize {
+        const { assert!(R + 1 >= K) }
+        let walk = self.walk;
+        while walk.groups - group >= R {
+            // SAFETY: passed on to the caller. A row is loaded once for all the outputs it has a part in: row s of the band
+            // is what output s − u reads in tap u.
+            unsafe {
+                let mut sums = [V::splat(0.0); R];
+                let start = self.start(piece, group);
+                let across = walk.across.as_ptr().add(piece * walk.taps[1]);
+                for t in 0..walk.taps[1] {
+                    let mut weights = [V::splat(0.0); K];
+                    for u in 0..K {
+                        let i = u.wrapping_mul(walk.taps[1]).wrapping_add(t) as isize;
+                        weights[u] = V::splat(*w.wrapping_offset(i.wrapping_mul(step)));
+                    }
+                    let column = *across.wrapping_add(t);
+                    for s in 0..R {
+                        let row = *walk.down.as_ptr().wrapping_add(group.wrapping_add(s));
+                        let at = start.wrapping_add(s.wrapping_mul(walk.next_row).wrapping_add(t));
+                        let x = read::<V, ALL>(walk, at, row, column);
+                        for u in 0..K {
+                            if u <= s {
+                                sums[s - u] = x.mul_add(weights[u], sums[s - u]);
+                            }
+                        }
+                    }
+                    for s in 1..K {
+                        let last = (K - 1).wrapping_mul(walk.groups).wrapping_add(group).wrapping_add(R - K + s);
+                        let row = *walk.down.as_ptr().wrapping_add(last);
+                        let down = (R - 1 + s).wrapping_mul(walk.next_row);
+                        let x = read::<V, ALL>(walk, start.wrapping_add(down.wrapping_add(t)), row, column);
+                        for u in s..K {
+                            let of = R - 1 + s - u;
+                            if of < R {
+                                sums[of] = x.mul_add(weights[u], sums[of]);
+                            }
+                        }
+                    }
+                }
+                for i in 0..R {
+                    self.write::<V, ALL>(piece, group + i, sums[i], add);
+                }
+            }
+            group += R;
+        }
+        group
+    }
+
+    /// `R` groups from `group` on.
+    ///
+    /// # Safety
+    /// As [`Plane::outputs`].
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const KIND: u8, const R: usize>(
+        &self,
+        piece: usize,
+        group: usize,
+        w: *const f32,
+        step: isize,
+        add: bool,
+    ) {
+        let walk = self.walk;
+        // SAFETY: passed on to the caller. Wrapping arithmetic, because the development profile checks every other kind.
         unsafe {
-            while V::SUMS >= 24 && self.rows.len() - row >= 5 {
-                self.columns::<V, 5>(row);
+            let mut sums = [V::splat(0.0); R];
+            let mut start = self.start(piece, group);
+            let mut down = walk.down.as_ptr().wrapping_add(group);
+            let across = walk.across.as_ptr().wrapping_add(piece * walk.taps[1]);
+            let mut number = 0_isize;
+            for _ in 0..walk.taps[0] {
+                for t in 0..walk.taps[1] {
+                    let weight = if KIND == TWICE {
+                        V::load(w.wrapping_offset(number.wrapping_mul(16)))
+                    } else {
+                        V::splat(*w.wrapping_offset(number.wrapping_mul(step)))
+                    };
+                    number = number.wrapping_add(1);
+                    let (column, mut at) = (*across.wrapping_add(t), start.wrapping_add(t));
+                    for i in 0..R {
+                        let x = read::<V, KIND>(walk, at, *down.wrapping_add(i), column);
+                        sums[i] = x.mul_add(weight, sums[i]);
+                        at = at.wrapping_add(walk.next_group);
+                    }
+                }
+                start = start.wrapping_add(walk.next_row);
+                down = down.wrapping_add(walk.groups);
+            }
+            for i in 0..R {
+                self.write::<V, KIND>(piece, group + i, sums[i], add);
+            }
+        }
+    }
+
+    /// Where a vector reads in its first tap.
+    #[inline(always)]
+    fn start(&self, piece: usize, group: usize) -> *const f32 {
+        let walk = self.walk;
+        let place = piece.wrapping_mul(walk.next_piece).wrapping_add(group.wrapping_mul(walk.next_group));
+        self.from.wrapping_offset(walk.start).wrapping_add(place)
+    }
+
+    /// Where a vector's first output lies.
+    #[inline(always)]
+    fn target(&self, piece: usize, group: usize) -> *mut f32 {
+        let walk = self.walk;
+        let place = piece.wrapping_mul(walk.to_piece).wrapping_add(group.wrapping_mul(walk.to_group));
+        self.to.wrapping_add(walk.to.wrapping_add(place))
+    }
+
+    /// Writes a vector of outputs or adds it.
+    ///
+    /// # Safety
+    /// As [`Plane::outputs`].
+    #[inline(always)]
+    unsafe fn write<V: Vector, const KIND: u8>(&self, piece: usize, group: usize, sum: V, add: bool) {
+        let walk = self.walk;
+        let to = self.target(piece, group);
+        // SAFETY: passed on to the caller; the masks are of outputs that exist.
+        unsafe {
+            let lanes = *walk.group_lanes.as_ptr().wrapping_add(group) & *walk.piece_lanes.as_ptr().wrapping_add(piece);
+            if KIND == TWICE && walk.rows > 1 {
+                for row in 0..walk.rows {
+                    let of_row = lanes & ((1 << walk.apart) - 1) << (row * walk.apart);
+                    sum.store_lanes(of_row, to.wrapping_add(row * walk.to_row), add);
+                }
+            } else if KIND == EVEN {
+                sum.store_lanes(lanes, to, add);
+            } else {
+                // The first ones.
+                let n = lanes.count_ones() as usize;
+                let sum = if add { V::load_first(to, n).add(sum) } else { sum };
+                if n == V::LANES { sum.store(to) } else { sum.store_first(to, n) }
+            }
+        }
+    }
+
+    /// The vector of targets, zeros where there are none.
+    ///
+    /// # Safety
+    /// As [`Plane::outputs`].
+    #[inline(always)]
+    unsafe fn targets<V: Vector, const KIND: u8>(&self, piece: usize, group: usize) -> V {
+        let walk = self.walk;
+        let at = self.target(piece, group);
+        // SAFETY: passed on to the caller; the masks are of outputs that exist.
+        unsafe {
+            let lanes = *walk.group_lanes.as_ptr().wrapping_add(group) & *walk.piece_lanes.as_ptr().wrapping_add(piece);
+            if KIND == EVEN && walk.rows > 1 && walk.apart != walk.to_row {
+                // The second row begins in the middle of the vector.
+                let first = lanes & ((1 << walk.apart) - 1);
+                let second = at.wrapping_add(walk.to_row).wrapping_sub(walk.apart);
+                V::load_lanes(at, first).add(V::load_lanes(second, lanes & !first))
+            } else {
+                V::load_lanes(at, lanes)
+            }
+        }
+    }
+
+    /// totals[u, t] += Σ over the outputs of several planes of target · source; a total is a vector of [`TOTAL`] floats.
+    ///
+    /// # Safety
+    /// The instruction set of `V`; the walk's planes, `images` of them with so many floats between, and the totals.
+    #[inline(always)]
+    pub(super) unsafe fn products<V: Vector, const KIND: u8>(&self, images: &Images, totals: *mut f32) {
+        let [rows, columns] = self.walk.taps;
+        let mut row = 0;
+        // SAFETY: passed on to the caller; rows and columns of a block exist.
+        unsafe {
+            while V::SUMS >= 24 && rows - row >= 5 && columns >= 5 {
+                self.columns::<V, KIND, 5>(images, totals, row);
                 row += 5;
             }
-            while self.rows.len() - row >= 3 {
-                self.columns::<V, 3>(row);
+            while rows - row >= 3 {
+                self.columns::<V, KIND, 3>(images, totals, row);
                 row += 3;
             }
-            while self.rows.len() - row >= 2 {
-                self.columns::<V, 2>(row);
-                row += 2;
-            }
-            while row < self.rows.len() {
-                self.columns::<V, 1>(row);
+            while row < rows {
+                self.columns::<V, KIND, 1>(images, totals, row);
                 row += 1;
             }
         }
     }
 
     /// # Safety
-    /// As [`Products::run`], with `R` rows from `row` on.
+    /// As [`Plane::products`], with `R` rows of taps from `row` on.
     #[inline(always)]
-    unsafe fn columns<V: Vector, const R: usize>(&self, row: usize) {
-        let (mut column, n) = (0, self.columns.len());
+    unsafe fn columns<V: Vector, const KIND: u8, const R: usize>(&self, images: &Images, totals: *mut f32, row: usize) {
+        let (mut column, columns) = (0, self.walk.taps[1]);
         // SAFETY: passed on to the caller; the columns of a block exist.
         unsafe {
             if R * 5 <= V::SUMS + 1 {
-                while n - column >= 5 {
-                    self.block::<V, R, 5>(row, column);
+                while columns - column >= 5 {
+                    self.block::<V, KIND, R, 5>(images, totals, row, column);
                     column += 5;
                 }
             }
-            while n - column >= 3 {
-                self.block::<V, R, 3>(row, column);
+            while columns - column >= 3 {
+                self.block::<V, KIND, R, 3>(images, totals, row, column);
                 column += 3;
             }
-            while n - column >= 2 {
-                self.block::<V, R, 2>(row, column);
-                column += 2;
-            }
-            while column < n {
-                self.block::<V, R, 1>(row, column);
+            while column < columns {
+                self.block::<V, KIND, R, 1>(images, totals, row, column);
                 column += 1;
             }
         }
     }
 
     /// # Safety
-    /// As [`Products::columns`], with `C` columns from `column` on.
+    /// As [`Plane::columns`], with `C` columns of taps from `column` on.
     #[inline(always)]
-    unsafe fn block<V: Vector, const R: usize, const C: usize>(&self, row: usize, column: usize) {
+    unsafe fn block<V: Vector, const KIND: u8, const R: usize, const C: usize>(
+        &self,
+        images: &Images,
+        totals: *mut f32,
+        row: usize,
+        column: usize,
+    ) {
+        let walk = self.walk;
         // SAFETY: passed on to the caller. Wrapping arithmetic, because the development profile checks every other kind.
         unsafe {
             let mut sums = [[V::splat(0.0); C]; R];
-            for image in 0..self.images {
-                let dy = self.dy.add(image * self.image);
-                let sheets = self.sheets.add(image * self.apart);
-                let (mut from, mut down) = ([sheets; C], [0_usize; R]);
-                for c in 0..C {
-                    from[c] = sheets.add(self.columns[column + c] as usize);
-                }
-                for r in 0..R {
-                    down[r] = self.rows[row + r] as usize;
-                }
-                let mut at = 0_usize;
-                while at < self.n {
-                    let here = self.n.wrapping_sub(at);
-                    let d = dy.wrapping_add(at);
-                    let d = if here >= V::LANES { V::load(d) } else { V::load_first(d, here) };
-                    for r in 0..R {
-                        let at = down[r].wrapping_add(at);
-                        for c in 0..C {
-                            sums[r][c] = V::load(from[c].wrapping_add(at)).mul_add(d, sums[r][c]);
+            for image in 0..images.count {
+                let plane = Plane {
+                    walk,
+                    from: self.from.wrapping_add(image.wrapping_mul(images.from)),
+                    to: self.to.wrapping_add(image.wrapping_mul(images.to)),
+                };
+                for piece in 0..walk.pieces {
+                    let mut across = [[0; 2]; C];
+                    for c in 0..C {
+                        across[c] = walk.across[piece * walk.taps[1] + column + c];
+                    }
+                    for group in 0..walk.groups {
+                        let d = plane.targets::<V, KIND>(piece, group);
+                        let mut at = plane.start(piece, group).wrapping_add(column);
+                        at = at.wrapping_add(row.wrapping_mul(walk.next_row));
+                        let mut down = walk.down.as_ptr().wrapping_add(row.wrapping_mul(walk.groups));
+                        down = down.wrapping_add(group);
+                        for r in 0..R {
+                            let masks = *down;
+                            for c in 0..C {
+                                let x = read::<V, KIND>(walk, at.wrapping_add(c), masks, across[c]);
+                                sums[r][c] = x.mul_add(d, sums[r][c]);
+                            }
+                            at = at.wrapping_add(walk.next_row);
+                            down = down.wrapping_add(walk.groups);
                         }
                     }
-                    at = at.wrapping_add(V::LANES);
                 }
             }
             for r in 0..R {
                 for c in 0..C {
-                    let total = self.totals.add(((row + r) * self.columns.len() + column + c) * TOTAL);
+                    let total = totals.add(((row + r) * walk.taps[1] + column + c) * TOTAL);
                     V::load(total).add(sums[r][c]).store(total);
                 }
             }
         }
     }
 }
+
+/// Planes of several images.
+pub(super) struct Images {
+    pub(super) count: usize,
+    /// Floats from one plane to the next: of the source, of the targets.
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// Floats of a total.
+pub(super) const TOTAL: usize = 16;
