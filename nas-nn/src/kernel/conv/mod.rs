@@ -1,11 +1,12 @@
 //! 2-D convolution of [batch, channels, height, width] tensors: forward, input gradient, weight gradient.
 //!
-//! Products of 1×1 kernels are matrix products (`pointwise`). All else is direct (`direct`): images are packed with a border
+//! Products of 1×1 kernels are matrix products (`pointwise`). Filters of one channel each go over planes (`depthwise`). All else is direct (`direct`): images are packed with a border
 //! of zeros (`lattice`, `pack`), few enough at a time to stay in the cache, and vectors run over the pixels of one or, when
 //! it is small, over the same pixel of several (`tile`, `weight`). One table of taps serves any number of channels,
 //! kernel, stride, padding, dilation and groups.
 
 mod ahead;
+mod depthwise;
 mod direct;
 mod lattice;
 mod pack;
@@ -98,7 +99,13 @@ impl Conv2d {
 
 /// Elements of scratch that each of the three passes may use.
 pub fn conv2d_scratch(geo: &Conv2d) -> usize {
-    if geo.input_len() == 0 || geo.output_len() == 0 || pointwise::serves(geo) { 0 } else { direct::scratch(geo) }
+    if geo.input_len() == 0 || geo.output_len() == 0 || pointwise::serves(geo) {
+        0
+    } else if depthwise::serves(geo) {
+        depthwise::scratch(geo)
+    } else {
+        direct::scratch(geo)
+    }
 }
 
 /// `y = x ⋆ w`. What `scratch` holds before does not matter.
@@ -111,6 +118,8 @@ pub fn conv2d_forward(geo: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32], scratch
         y.fill(0.0);
     } else if pointwise::serves(geo) {
         pointwise::forward(geo, x, w, y);
+    } else if depthwise::serves(geo) {
+        depthwise::forward(geo, x, w, y, scratch);
     } else {
         direct::forward(geo, x, w, y, scratch);
     }
@@ -135,6 +144,8 @@ pub fn conv2d_backward_input(
         }
     } else if pointwise::serves(geo) {
         pointwise::backward_input(geo, w, dy, dx, accumulate);
+    } else if depthwise::serves(geo) {
+        depthwise::backward_input(geo, w, dy, dx, accumulate, scratch);
     } else {
         direct::backward_input(geo, w, dy, dx, accumulate, scratch);
     }
@@ -159,6 +170,8 @@ pub fn conv2d_backward_weight(
         }
     } else if pointwise::serves(geo) {
         pointwise::backward_weight(geo, x, dy, dw, accumulate);
+    } else if depthwise::serves(geo) {
+        depthwise::backward_weight(geo, x, dy, dw, accumulate, scratch);
     } else {
         direct::backward_weight(geo, x, dy, dw, accumulate, scratch);
     }
@@ -245,6 +258,30 @@ mod tests {
             check(&square(16, [9, 9], 7, 1, stride));
             check(&Conv2d { groups: 2, ..square(17, [32, 32], 7, 5, stride) });
         }
+    }
+
+    #[test]
+    fn depthwise() {
+        let depthwise = |batch, channels, size, kernel, stride| Conv2d {
+            groups: channels,
+            ..square(batch, [channels; 2], size, kernel, stride)
+        };
+        for size in [2, 4, 7, 8, 9, 16, 20, 33] {
+            for kernel in [2, 3, 5, 7] {
+                for stride in [1, 2] {
+                    check(&depthwise(3, 2, size, kernel, stride));
+                }
+            }
+            check(&depthwise(17, 3, size, 3, 1));
+            check(&Conv2d { filters: 9, ..depthwise(9, 3, size, 5, 2) });
+            check(&Conv2d { kernel: [3, 5], padding: [1, 0, 2, 4], ..depthwise(2, 3, size, 3, 1) });
+            check(&Conv2d { stride: [1, 3], dilation: [2, 1], padding: [5; 4], ..depthwise(2, 3, size, 3, 1) });
+        }
+        // Planes cut into strips.
+        check(&depthwise(1, 2, 60, 7, 1));
+        check(&depthwise(2, 2, 75, 5, 2));
+        check(&Conv2d { width: 700, filters: 4, ..depthwise(2, 2, 6, 3, 1) });
+        check(&Conv2d { height: 3, width: 2500, padding: [9; 4], ..depthwise(1, 2, 1, 3, 2) });
     }
 
     #[test]

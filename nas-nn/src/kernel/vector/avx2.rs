@@ -26,6 +26,20 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
 }
 
+/// The lanes of eight whose bit is set in `mask`.
+///
+/// # Safety
+///
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn lanes(mask: u32) -> __m256i {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask as i32), bits), bits)
+    }
+}
+
 /// Transposes a square of vectors.
 ///
 /// # Safety
@@ -84,6 +98,33 @@ impl Vector for Ymm {
     unsafe fn load_first(p: *const f32, n: usize) -> Self {
         // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_maskload_ps(p, first(n))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_lanes(p: *const f32, mask: u32) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the mask.
+        unsafe { Ymm(_mm256_maskload_ps(p, lanes(mask))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_even(p: [*const f32; 2], masks: [u32; 2]) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the masks.
+        unsafe {
+            let [low, high] = [Self::load_lanes(p[0], masks[0]), Self::load_lanes(p[1], masks[1])];
+            // Pairs of low, high, low, high.
+            let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low.0, high.0));
+            Ymm(_mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(mixed)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_twice(p: *const f32, mask: u32) -> Self {
+        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the mask.
+        unsafe {
+            let twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+            let half = _mm_maskload_ps(p, _mm256_castsi256_si128(lanes(mask)));
+            Ymm(_mm256_permutevar8x32_ps(_mm256_castps128_ps256(half), twice))
+        }
     }
 
     #[inline(always)]

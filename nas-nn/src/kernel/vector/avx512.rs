@@ -115,6 +115,32 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
+    unsafe fn load_lanes(p: *const f32, mask: u32) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the mask.
+        unsafe { Zmm(_mm512_maskz_loadu_ps(mask as __mmask16, p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_even(p: [*const f32; 2], masks: [u32; 2]) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the masks.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let [low, high] = [Self::load_lanes(p[0], masks[0]), Self::load_lanes(p[1], masks[1])];
+            Zmm(_mm512_permutex2var_ps(low.0, even, high.0))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_twice(p: *const f32, mask: u32) -> Self {
+        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the mask.
+        unsafe {
+            let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+            let half = _mm256_maskz_loadu_ps(mask as __mmask8, p);
+            Zmm(_mm512_permutexvar_ps(twice, _mm512_castps256_ps512(half)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn keep_first(self, n: usize) -> Self {
         // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_maskz_mov_ps(first(n), self.0)) }
