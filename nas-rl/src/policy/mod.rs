@@ -2,9 +2,9 @@
 
 mod adam;
 mod independent;
-mod learner;
 mod lstm;
 mod marginals;
+mod recurrent;
 
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
