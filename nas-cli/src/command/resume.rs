@@ -15,7 +15,7 @@ use crate::study_folder::StudyFolder;
 
 /// Continues a study.
 pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
-    let jobs = search::jobs(args.jobs)?;
+    let workers = search::Workers::new(args.jobs, args.threads)?;
     let folder = StudyFolder::new(&args.study);
     let storage = Arc::new(SqliteStorage::open(&folder.database())?);
     let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: args.study.clone() })?;
@@ -37,5 +37,5 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
             .map_err(|e| nas_core::Error::Strategy(e.to_string()))
     })?;
     output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
-    search::go(study, &config, &data, parts, limits, jobs, &folder, output)
+    search::go(study, &config, &data, parts, limits, workers, &folder, output)
 }

@@ -1,7 +1,9 @@
 //! `nas show`: a study's settings, or one trial and its network.
 
 use nas_core::{Architecture, Trial, TrialState};
+use nas_nn::evaluator;
 use nas_nn::family::{self, Task};
+use nas_nn::program::Rates;
 
 use crate::cli;
 use crate::error::Result;
@@ -27,6 +29,14 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
     output.json(trial);
     output.answer(about(trial));
     output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    if args.program {
+        let family = family::family(&config.family)?;
+        let batch = config.search.batch;
+        let (_, plan) = evaluator::training_plan(&*family, &trial.architecture, &config.task, batch)?;
+        let table = plan.table(Rates::measured());
+        output.json(&table);
+        output.answer(format!("\n{table}"));
+    }
     Ok(())
 }
 
