@@ -90,6 +90,10 @@ pub(crate) struct Search {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
 
+    /// How many threads to use in all; trials that are fewer share them, with the same results [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) threads: Option<usize>,
+
     /// The study's folder; it must not exist [default: a new one in studies/]
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
@@ -106,7 +110,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "epochs", "final_epochs", "final_seeds", "validation", "max_memory"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -178,6 +182,10 @@ pub(crate) struct Resume {
     /// How many trials to train at once, at most 4 [default: the number of cores]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) jobs: Option<usize>,
+
+    /// How many threads to use in all; trials that are fewer share them, with the same results [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -239,13 +247,18 @@ pub(crate) struct Policy {
 #[command(after_help = "Examples:
   nas show studies/fashion-mnist-mini          the study
   nas show studies/fashion-mnist-mini best     its best trial
-  nas show studies/fashion-mnist-mini 12       trial 12")]
+  nas show studies/fashion-mnist-mini 12       trial 12
+  nas show studies/fashion-mnist-mini best --program   how it is trained, step by step")]
 pub(crate) struct Show {
     /// The study's folder
     pub(crate) study: PathBuf,
 
     /// A trial's number, or `best`; without it the study's settings are shown
     pub(crate) trial: Option<String>,
+
+    /// Show the compiled training program: every step, what was fused, memory, expected time
+    #[arg(long, requires = "trial")]
+    pub(crate) program: bool,
 }
 
 #[derive(Debug, Args)]
@@ -266,6 +279,14 @@ pub(crate) struct Train {
     /// How many times to train, each from another seed
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub(crate) seeds: u32,
+
+    /// How many threads to use in all [default: the number of cores]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) threads: Option<usize>,
+
+    /// Time every operation of the first seed's training: milliseconds a step, GFLOP/s, GB/s
+    #[arg(long)]
+    pub(crate) profile: bool,
 
     /// Where to save the first seed's network [default: models/trial-N in the study]
     #[arg(long, short, value_name = "FILE")]

@@ -7,7 +7,7 @@ use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Tri
 use crate::data::{Images, Normalize};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
-use crate::train::{self, Listener, Recipe, TrainError};
+use crate::train::{self, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Params, Plan};
 
 /// Trains the child network of a trial on one part of the data and measures it on another.
@@ -22,6 +22,7 @@ pub struct ChildTrainer {
     normalize: Normalize,
     recipe: Recipe,
     max_memory: u64,
+    threads: usize,
 }
 
 /// What an architecture costs, known before it is trained.
@@ -43,12 +44,24 @@ pub fn training_cost(
     task: &Task,
     batch: usize,
 ) -> Result<TrainingCost, FamilyError> {
-    let graph = Graph::new();
-    let classifier = family::classifier(&graph, family, architecture, task, 0.0)?;
-    let cost = graph.cost();
-    let plan = Plan::train(&graph, classifier.loss, &[], batch)?;
+    let (cost, plan) = training_plan(family, architecture, task, batch)?;
     // Parameters and momentum stand beside the program.
     Ok(TrainingCost { cost, memory: plan.bytes() + 2 * 4 * cost.parameters })
+}
+
+/// What training `architecture` in batches of `batch` costs and how it is planned.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn training_plan(
+    family: &dyn Family,
+    architecture: &Architecture,
+    task: &Task,
+    batch: usize,
+) -> Result<(Cost, Plan), FamilyError> {
+    let graph = Graph::new();
+    let classifier = family::classifier(&graph, family, architecture, task, 0.0)?;
+    Ok((graph.cost(), Plan::train(&graph, classifier.loss, &[], batch)?))
 }
 
 impl ChildTrainer {
@@ -63,7 +76,14 @@ impl ChildTrainer {
         max_memory: u64,
     ) -> Self {
         let normalize = Normalize::fit(&train);
-        ChildTrainer { family, task, train, validation, normalize, recipe, max_memory }
+        ChildTrainer { family, task, train, validation, normalize, recipe, max_memory, threads: 1 }
+    }
+
+    /// The same with `threads` threads for each child; 1 is fastest while there are as many children at a time as cores.
+    /// The metrics do not depend on it.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        ChildTrainer { threads, ..self }
     }
 
     /// The recipe every child is trained by.
@@ -94,11 +114,13 @@ impl Evaluator for ChildTrainer {
             &self.normalize,
             &self.recipe,
             trial.seed,
+            TrainOptions { threads: self.threads, profile: false },
             &mut progress,
         )
         .map_err(failure)?;
         let evaluation =
-            train::evaluate(&graph, network.logits, &params, &self.validation, &self.normalize).map_err(failure)?;
+            train::evaluate(&graph, network.logits, &params, &self.validation, &self.normalize, self.threads)
+                .map_err(failure)?;
         Ok(Metrics::new()
             .with("accuracy", evaluation.accuracy)
             .with("loss", evaluation.loss)
@@ -151,8 +173,13 @@ mod tests {
     }
 
     fn evaluate(recipe: Recipe, max_memory: u64, stop: bool) -> Result<Metrics, Failure> {
+        evaluate_on(1, recipe, max_memory, stop)
+    }
+
+    fn evaluate_on(threads: usize, recipe: Recipe, max_memory: u64, stop: bool) -> Result<Metrics, Failure> {
         let task = Task::Image { channels: 1, height: 8, width: 8, classes: 2 };
         let trainer = ChildTrainer::new(Arc::new(CnnCell), task, images(), images(), recipe, max_memory);
+        let trainer = trainer.threads(threads);
         let trial = Trial {
             number: 0,
             architecture: CnnCell.default_architecture(),
@@ -169,7 +196,8 @@ mod tests {
     fn the_same_trial_has_the_same_metrics() {
         let recipe = Recipe { epochs: 2, batch: 5, ..Recipe::default() };
         let metrics = evaluate(recipe.clone(), u64::MAX, false).unwrap();
-        assert_eq!(Ok(&metrics), evaluate(recipe, u64::MAX, false).as_ref());
+        assert_eq!(Ok(&metrics), evaluate(recipe.clone(), u64::MAX, false).as_ref());
+        assert_eq!(Ok(&metrics), evaluate_on(3, recipe, u64::MAX, false).as_ref(), "with three threads");
         assert!(metrics.get("accuracy").unwrap() >= 0.5 && metrics.get("parameters").unwrap() > 1e5);
     }
 

@@ -15,7 +15,7 @@ use crate::data::{Images, Normalize};
 use crate::error::ModelError;
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
-use crate::train::{self, Evaluation, Listener, Recipe, TrainError};
+use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 
 /// A network that a family built, with its parameters and everything needed to use it on new data.
 ///
@@ -24,6 +24,7 @@ pub struct Network {
     family: Arc<dyn Family>,
     about: About,
     params: Params,
+    threads: usize,
 }
 
 /// Everything about a network but its weights: the contents of its JSON file.
@@ -67,6 +68,7 @@ impl Network {
         data: &Images,
         recipe: &Recipe,
         seed: Seed,
+        options: TrainOptions,
         listener: &mut dyn Listener,
     ) -> Result<Self, NetworkError> {
         let normalize = Normalize::fit(data);
@@ -74,7 +76,7 @@ impl Network {
         let classifier = family::classifier(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
         let mut params = Params::init(&graph, &mut seed.stream(Purpose::Init, 0));
         let loss = classifier.loss;
-        let loss = train::train(&graph, loss, &mut params, data, &normalize, recipe, seed, listener)?;
+        let loss = train::train(&graph, loss, &mut params, data, &normalize, recipe, seed, options, listener)?;
         let about = About {
             version: VERSION,
             family: family.name().to_owned(),
@@ -87,7 +89,13 @@ impl Network {
             metrics: Metrics::new().with("train_loss", f64::from(loss)),
             weights: String::new(),
         };
-        Ok(Network { family, about, params })
+        Ok(Network { family, about, params, threads: options.threads })
+    }
+
+    /// Evaluates and predicts on `threads` threads from now on; otherwise on as many as it was trained on, or on one if
+    /// it was loaded. The results are the same.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads;
     }
 
     /// Everything about it but its weights.
@@ -129,7 +137,7 @@ impl Network {
         }
         let graph = Graph::new();
         let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
-        Ok(train::evaluate(&graph, net.logits, &self.params, data, &self.about.normalize)?)
+        Ok(train::evaluate(&graph, net.logits, &self.params, data, &self.about.normalize, self.threads)?)
     }
 
     /// The class probabilities of every image, one row an image.
@@ -140,7 +148,7 @@ impl Network {
         self.check(data)?;
         let graph = Graph::new();
         let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
-        let flat = train::predict(&graph, net.logits, &self.params, data, &self.about.normalize)?;
+        let flat = train::predict(&graph, net.logits, &self.params, data, &self.about.normalize, self.threads)?;
         Ok(flat.chunks_exact(self.about.classes.len().max(1)).map(<[f32]>::to_vec).collect())
     }
 
@@ -241,7 +249,7 @@ impl Network {
             }
             params.set(&name, &dims, &values)?;
         }
-        Ok(Network { family, about, params })
+        Ok(Network { family, about, params, threads: 1 })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::data::{Augment, Images, Normalize};
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
 use crate::optim::{Optimizer as _, Schedule, Sgd};
+use crate::program::Profile;
 use crate::{Feed, Params, Program};
 
 /// How a network is trained.
@@ -49,6 +50,22 @@ impl Default for Recipe {
     }
 }
 
+/// How a training runs. Its result does not depend on this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainOptions {
+    /// Threads that share every step; default 1. More pay where cores would be idle: of several trainings, one a core is
+    /// faster.
+    pub threads: usize,
+    /// Whether every operation is timed, for [`Listener::profile`]; default no.
+    pub profile: bool,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions { threads: 1, profile: false }
+    }
+}
+
 /// Why a training ended early.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +81,14 @@ pub enum TrainError {
     /// The listener asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// The threads that were asked for cannot be had.
+    #[error("a training on {threads} threads cannot start: {message}")]
+    Threads {
+        /// The threads asked for.
+        threads: usize,
+        /// What the system says.
+        message: String,
+    },
     /// The graph cannot be run.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -76,6 +101,9 @@ pub enum TrainError {
 pub trait Listener {
     /// Hears that `epoch` (from 1) is done, with the mean training loss and whatever was measured in it.
     fn epoch(&mut self, epoch: u32, metrics: &Metrics);
+
+    /// Hears where the time went, once at the end, if [`TrainOptions::profile`] was set.
+    fn profile(&mut self, _: Profile) {}
 
     /// Whether to stop now. Asked once a batch.
     fn interrupted(&mut self) -> bool {
@@ -102,11 +130,16 @@ pub fn train(
     normalize: &Normalize,
     recipe: &Recipe,
     seed: Seed,
+    options: TrainOptions,
     listener: &mut dyn Listener,
 ) -> Result<f32, TrainError> {
     let batch = recipe.batch.min(data.len()).max(1);
     let mut program = Program::train(graph, loss, &[], batch)?;
     program.set_rng(seed.stream(Purpose::Dropout, 0));
+    share(&mut program, options.threads)?;
+    if options.profile {
+        program.start_profile();
+    }
     let mut sgd = Sgd::new(recipe.learning_rate);
     (sgd.momentum, sgd.weight_decay) = (recipe.momentum, recipe.weight_decay);
     let steps_an_epoch = data.len().div_ceil(batch);
@@ -146,7 +179,14 @@ pub fn train(
         mean_loss = (total / data.len() as f64) as f32;
         listener.epoch(epoch, &Metrics::new().with("train_loss", f64::from(mean_loss)));
     }
+    if let Some(profile) = program.profile() {
+        listener.profile(profile);
+    }
     Ok(mean_loss)
+}
+
+fn share(program: &mut Program, threads: usize) -> Result<(), TrainError> {
+    program.set_threads(threads).map_err(|e| TrainError::Threads { threads, message: e.to_string() })
 }
 
 /// How good `logits` are on `data`.
@@ -160,7 +200,7 @@ pub struct Evaluation {
     pub examples: usize,
 }
 
-/// The class probabilities of every image in `data`, `classes` each, in order.
+/// The class probabilities of every image in `data`, `classes` each, in order, by that many threads.
 ///
 /// # Errors
 /// When something does not fit.
@@ -170,10 +210,12 @@ pub fn predict(
     params: &Params,
     data: &Images,
     normalize: &Normalize,
+    threads: usize,
 ) -> Result<Vec<f32>, TrainError> {
     let batch = data.len().clamp(1, 100);
     let probabilities = logits.softmax();
     let mut program = Program::eval(graph, &[probabilities], batch)?;
+    share(&mut program, threads)?;
     let mut images = vec![0.0; batch * data.pixels_per_image()];
     let mut labels = vec![0.0; batch];
     let all: Vec<usize> = (0..data.len()).collect();
@@ -188,7 +230,7 @@ pub fn predict(
     Ok(result)
 }
 
-/// How good the logits of a graph are on `data`.
+/// How good the logits of a graph are on `data`, by that many threads.
 ///
 /// # Errors
 /// When something does not fit.
@@ -198,8 +240,9 @@ pub fn evaluate(
     params: &Params,
     data: &Images,
     normalize: &Normalize,
+    threads: usize,
 ) -> Result<Evaluation, TrainError> {
-    let probabilities = predict(graph, logits, params, data, normalize)?;
+    let probabilities = predict(graph, logits, params, data, normalize, threads)?;
     let classes = (probabilities.len() / data.len().max(1)).max(1);
     let mut right = 0;
     let mut loss = 0.0;

@@ -218,6 +218,8 @@ fn budgets_that_are_none() {
         &["--time", "-5s"],
         &["--time", "5 parsecs"],
         &["--jobs", "0"],
+        &["--threads", "0"],
+        &["--threads", "5000"],
         &["--epochs", "0"],
         &["--final-epochs", "0"],
         &["--final-seeds", "0"],

@@ -23,13 +23,19 @@ fn table(folder: &Path) -> Vec<Value> {
     trials
 }
 
-/// The table of an unbroken search of `trials` trials by `jobs` threads.
+/// The table of an unbroken search of `trials` trials, `jobs` at a time.
 fn unbroken(trials: u32, jobs: u32, agent: &str) -> Vec<Value> {
+    shared(trials, jobs, jobs, agent)
+}
+
+/// The same with `threads` threads in all.
+fn shared(trials: u32, jobs: u32, threads: u32, agent: &str) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     Stripes::default().write(folder.path());
     nas(folder.path())
         .args(SEARCH)
         .args(["--agent", agent, "--trials", &trials.to_string(), "--jobs", &jobs.to_string()])
+        .args(["--threads", &threads.to_string()])
         .assert()
         .success();
     table(folder.path())
@@ -43,6 +49,7 @@ fn threads_do_not_matter() {
     assert!(one.iter().any(|trial| trial["origin"]["by"] == "policy"), "the policy chose nothing: {one:#?}");
     assert_eq!(one, unbroken(14, 2, "reinforce"));
     assert_eq!(one, unbroken(14, 3, "reinforce"));
+    assert_eq!(one, shared(14, 2, 7, "reinforce"), "three threads a trial");
 }
 
 #[test]

@@ -43,6 +43,12 @@ fn from_search_to_prediction() {
     check_contains(&stdout(at, &["show", study]), &["agent reinforce", "data_hash", "[[decision]]"]);
     check_contains(&stdout(at, &["show", study, "best"]), &["chosen by", "stem", "head", "parameters", "conv2d"]);
     check_contains(&stdout(at, &["show", study, "0"]), &["chosen by random"]);
+    let program = ["show", study, "best", "--program"];
+    check_contains(&stdout(at, &program), &["conv2d", "cross_entropy", "Arena", "if nothing shared memory", "GFLOP/s"]);
+    let lines = stdout(at, &[&program[..], &["--json"]].concat());
+    let table: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let steps = table["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["op"] == "conv2d" && step["seconds"][1].as_f64().unwrap() > 0.0), "{table}");
 
     let best: Value = serde_json::from_str(&stdout(at, &["show", study, "best", "--json"])).unwrap();
     let model = format!("{study}/models/winner-{}.safetensors", best["number"]);
@@ -74,10 +80,9 @@ fn from_search_to_prediction() {
         &["±", "models/trial-1.safetensors"],
     );
     nas(at).args(["train", study, "1", "--epochs", "1"]).assert().code(74);
-    check_contains(
-        &stdout(at, &["train", study, "default", "--epochs", "1", "--seeds", "1", "-o", "mine"]),
-        &["mine.safetensors"],
-    );
+    let train =
+        ["train", study, "default", "--epochs", "1", "--seeds", "1", "--threads", "2", "--profile", "-o", "mine"];
+    check_contains(&stdout(at, &train), &["mine.safetensors", "conv2d backward", "GB/s", "head.linear forward"]);
 
     // A second search makes a second folder.
     let again = ["search", "images", "--trials", "2", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1"];

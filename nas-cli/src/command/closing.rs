@@ -9,10 +9,12 @@ use nas_core::{Architecture, Metrics, Origin, Purpose, StudyRecord, Trial, Trial
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family};
 use nas_nn::network::Network;
-use nas_nn::train::{Listener, Recipe};
+use nas_nn::program::Profile;
+use nas_nn::train::{Listener, Recipe, TrainOptions};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::search::Workers;
 use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
@@ -49,7 +51,7 @@ pub(crate) fn close(
     record: &StudyRecord,
     config: &Config,
     data: &TrainTest,
-    jobs: usize,
+    workers: Workers,
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
@@ -85,7 +87,15 @@ pub(crate) fn close(
         todo.len(),
         data.test.len()
     ));
-    let trained = train_all(&todo, &*family, config, &config.final_recipe, record.seed, data, jobs, output);
+    let trained = train_all(
+        &todo,
+        &*family,
+        config,
+        &config.final_recipe,
+        record.seed,
+        data,
+        How { workers, profile: false, output },
+    );
     let trained = trained.map_err(|e| match e.code() {
         130 => Error::new(Kind::Interrupted, "interrupted in the final training; every trial is saved")
             .next(format!("train the best one with `nas train {} best`", folder.path().display())),
@@ -149,6 +159,17 @@ pub(crate) struct Trained {
     pub(crate) accuracy: f64,
     pub(crate) parameters: f64,
     pub(crate) madds: f64,
+    /// Where its training spent the time, if that was measured.
+    pub(crate) profile: Option<Profile>,
+}
+
+/// How trainings run; they do not depend on it.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) workers: Workers,
+    /// Whether the first one is timed.
+    pub(crate) profile: bool,
+    pub(crate) output: Output,
 }
 
 /// Trains one architecture by `recipe` from each of `seeds` seeds, on all training images; scores on the test images.
@@ -161,12 +182,11 @@ pub(crate) fn train_seeds(
     recipe: &Recipe,
     seed: nas_core::Seed,
     data: &TrainTest,
-    jobs: usize,
-    output: Output,
+    how: How,
 ) -> Result<Vec<Trained>> {
     let job = |seed| Job { row: 0, architecture: architecture.clone(), seed, save: None };
     let todo: Vec<Job> = (0..u64::from(seeds)).map(job).collect();
-    let trained = train_all(&todo, family, config, recipe, seed, data, jobs, output)?;
+    let trained = train_all(&todo, family, config, recipe, seed, data, how)?;
     trained.into_iter().collect::<std::result::Result<_, _>>().map_err(|why| Error::new(Kind::Other, why))
 }
 
@@ -178,23 +198,24 @@ fn train_all(
     recipe: &Recipe,
     seed: nas_core::Seed,
     data: &TrainTest,
-    jobs: usize,
-    output: Output,
+    how: How,
 ) -> Result<Vec<std::result::Result<Trained, String>>> {
     let bar = ProgressBar::with_draw_target(
         Some(todo.len() as u64 * u64::from(recipe.epochs)),
-        if output.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        if how.output.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
     );
     bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} epochs, {eta} left").expect("a constant"));
     let started = Instant::now();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(how.workers.jobs).build();
     let pool = pool.map_err(|e| Error::new(Kind::Other, format!("threads cannot be started: {e}")))?;
+    let threads = how.workers.threads_of(todo.len());
     let train = |job: &Job| -> Result<Trained> {
         let family = family::family(family.name())?;
         let seed = seed.derive(Purpose::Retrain, job.seed);
-        let mut listener = Epochs(&bar);
-        let mut network =
-            Network::train(family, &job.architecture, config.task, &data.train, recipe, seed, &mut listener)?;
+        let options = TrainOptions { threads, profile: how.profile && job.seed == 0 };
+        let mut listener = Epochs { bar: &bar, profile: None };
+        let (task, train) = (config.task, &data.train);
+        let mut network = Network::train(family, &job.architecture, task, train, recipe, seed, options, &mut listener)?;
         let accuracy = network.evaluate(&data.test)?.accuracy;
         let cost = network.cost()?;
         network.note("test_accuracy", accuracy);
@@ -203,7 +224,13 @@ fn train_all(
         if let Some(path) = job.save.as_ref().filter(|path| !nas_nn::network::weights_path(path).exists()) {
             network.save(path)?;
         }
-        Ok(Trained { network, accuracy, parameters: cost.parameters as f64, madds: cost.madds as f64 })
+        Ok(Trained {
+            network,
+            accuracy,
+            parameters: cost.parameters as f64,
+            madds: cost.madds as f64,
+            profile: listener.profile,
+        })
     };
     // One training that fails takes no other with it; an interrupt or a full disk ends them all.
     let guarded = |job: &Job| match catch_unwind(AssertUnwindSafe(|| train(job))) {
@@ -218,11 +245,18 @@ fn train_all(
     trained
 }
 
-struct Epochs<'a>(&'a ProgressBar);
+struct Epochs<'a> {
+    bar: &'a ProgressBar,
+    profile: Option<Profile>,
+}
 
 impl Listener for Epochs<'_> {
     fn epoch(&mut self, _: u32, _: &Metrics) {
-        self.0.inc(1);
+        self.bar.inc(1);
+    }
+
+    fn profile(&mut self, profile: Profile) {
+        self.profile = Some(profile);
     }
 
     fn interrupted(&mut self) -> bool {

@@ -29,7 +29,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         let message = "epochs, final-epochs, final-seeds, validation and max-memory are for networks that nas trains";
         return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
     }
-    let jobs = search::jobs(args.jobs)?;
+    let jobs = search::Workers::new(args.jobs, None)?.jobs;
     let limits = search::limits(args.trials, args.time)?;
     let command = args.program.evaluator.unwrap_or_default();
     let evaluator = shell_words::split(&command)

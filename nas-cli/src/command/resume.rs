@@ -16,7 +16,7 @@ use crate::study_folder::StudyFolder;
 
 /// Continues a study.
 pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
-    let jobs = search::jobs(args.jobs)?;
+    let workers = search::Workers::new(args.jobs, args.threads)?;
     let folder = StudyFolder::new(&args.study);
     let storage = Arc::new(SqliteStorage::open(&folder.database())?);
     let record = storage.study()?.ok_or(nas_core::Error::NotFound { path: args.study.clone() })?;
@@ -47,8 +47,8 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
         Work::Networks(config) => {
             let data = config.source.open_again(&config.data_hash)?;
             let parts = search::split(&data.train, &config, record.seed)?;
-            search::go(begin()?, &config, &data, parts, limits, jobs, &folder, output)
+            search::go(begin()?, &config, &data, parts, limits, workers, &folder, output)
         }
-        Work::Program(program) => external::go(begin()?, &program, limits, jobs, &folder, output),
+        Work::Program(program) => external::go(begin()?, &program, limits, workers.jobs, &folder, output),
     }
 }

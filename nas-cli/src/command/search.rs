@@ -45,7 +45,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         return super::external::run(args, output);
     }
     let settings = config::merge(args.settings, args.config.as_deref())?;
-    let jobs = jobs(args.jobs)?;
+    let workers = Workers::new(args.jobs, args.threads)?;
     let limits = limits(args.trials, args.time)?;
 
     let source = Source::of(args.data.as_deref())?;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         search,
         final_recipe,
         final_seeds: positive("--final-seeds", settings.final_seeds.unwrap_or(3))?,
-        max_memory: settings.max_memory.unwrap_or_else(|| default_memory(jobs)),
+        max_memory: settings.max_memory.unwrap_or_else(|| default_memory(workers.jobs)),
         trials: limits.trials,
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
@@ -91,7 +91,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
     let study = Study::create(record, strategy, storage)?;
-    go(study, &config, &data, (train, validation), limits, jobs, &folder, output)
+    go(study, &config, &data, (train, validation), limits, workers, &folder, output)
 }
 
 /// Runs a study to the end of its budget, then closes it: trains the winner and its controls to the full.
@@ -102,14 +102,15 @@ pub(crate) fn go(
     data: &TrainTest,
     (train, validation): (Images, Images),
     limits: Limits,
-    jobs: usize,
+    workers: Workers,
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
     let family = family::family(&config.family)?;
-    let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory);
-    run_study(&mut study, &trainer, limits, jobs, folder, output)?;
-    super::closing::close(study.trials(), study.record(), config, data, jobs, folder, output)
+    let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory)
+        .threads(workers.threads_of(workers.jobs));
+    run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
+    super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
 }
 
 /// Runs a study to the end of its budget, with all that a person sees of it.
@@ -156,12 +157,34 @@ fn task(data: &TrainTest) -> Task {
     Task::Image { channels: train.channels, height: train.height, width: train.width, classes: train.classes }
 }
 
-/// The number of trials trained at once; more than are proposed ahead would only wait.
-pub(crate) fn jobs(asked: Option<usize>) -> Result<usize> {
-    match asked {
-        Some(0) => Err(Error::usage("--jobs is 0; at least one trial must be trained at a time")),
-        Some(jobs) => Ok(jobs.min(LAG)),
-        None => Ok(std::thread::available_parallelism().map_or(1, NonZero::get).min(LAG)),
+/// Who works: trainings beside each other, which share the threads if there are more of these.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workers {
+    /// Trainings at once; more than are proposed ahead would only wait.
+    pub(crate) jobs: usize,
+    /// Threads in all.
+    threads: usize,
+}
+
+/// More threads than any machine has cores for one training.
+const MOST_THREADS: usize = 1024;
+
+impl Workers {
+    /// As many as were asked for; a thread for each core and a training for each thread otherwise.
+    pub(crate) fn new(jobs: Option<usize>, threads: Option<usize>) -> Result<Self> {
+        if jobs == Some(0) {
+            return Err(Error::usage("--jobs is 0; at least one trial must be trained at a time"));
+        }
+        if let Some(threads) = threads.filter(|&n| n == 0 || n > MOST_THREADS) {
+            return Err(Error::usage(format!("--threads is {threads}; it must be 1 to {MOST_THREADS}")));
+        }
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+        Ok(Workers { jobs: jobs.unwrap_or(threads).min(LAG), threads })
+    }
+
+    /// The threads of each of so many trainings.
+    pub(crate) fn threads_of(self, trainings: usize) -> usize {
+        (self.threads / self.jobs.min(trainings).max(1)).max(1)
     }
 }
 

@@ -1,7 +1,9 @@
 //! `nas show`: a study's settings, or one trial and its network.
 
 use nas_core::{Architecture, Trial, TrialState};
+use nas_nn::evaluator;
 use nas_nn::family::{self, Task};
+use nas_nn::program::Rates;
 
 use crate::cli;
 use crate::config::Work;
@@ -27,8 +29,19 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
     let trial = study_folder::find(&trials, name)?;
     output.json(trial);
     output.answer(about(trial));
-    if let Work::Networks(config) = work {
-        output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    let config = match work {
+        Work::Networks(config) => config,
+        work if args.program => Box::new(work.networks(&args.study)?),
+        Work::Program(_) => return Ok(()),
+    };
+    output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    if args.program {
+        let family = family::family(&config.family)?;
+        let batch = config.search.batch;
+        let (_, plan) = evaluator::training_plan(&*family, &trial.architecture, &config.task, batch)?;
+        let table = plan.table(Rates::measured());
+        output.json(&table);
+        output.answer(format!("\n{table}"));
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
     if args.seeds == 0 {
         return Err(Error::usage("--seeds is 0; it must be at least 1"));
     }
+    let workers = search::Workers::new(None, args.threads)?;
     let mut recipe = config.final_recipe.clone();
     if let Some(epochs) = args.epochs {
         if epochs == 0 {
@@ -44,15 +45,14 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
         args.seeds,
         data.train.len()
     ));
-    let jobs = search::jobs(None)?;
-    let trained =
-        closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, jobs, output)?;
+    let how = closing::How { workers, profile: args.profile, output };
+    let trained = closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, how)?;
     let accuracies: Vec<f64> = trained.iter().map(|t| t.accuracy).collect();
     trained[0].network.save(&model)?;
     let summary = Summary::of(&accuracies).ok_or_else(|| Error::new(Kind::Other, "nothing was trained"))?;
     output.json(&serde_json::json!({
         "trial": args.trial, "test_accuracies": accuracies, "mean": summary.mean, "sd": summary.sd, "model": weights,
-        "parameters": trained[0].parameters, "madds": trained[0].madds,
+        "parameters": trained[0].parameters, "madds": trained[0].madds, "profile": trained[0].profile,
     }));
     output.answer(format!(
         "test accuracy {summary} over {} seeds, {} parameters, {} multiply-adds\nThe first seed's model is {}",
@@ -61,5 +61,8 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
         output::short(trained[0].madds),
         weights.display()
     ));
+    if let Some(profile) = &trained[0].profile {
+        output.answer(format!("\nWhere a step of the first seed's training spent its time:\n\n{profile:#}"));
+    }
     Ok(())
 }

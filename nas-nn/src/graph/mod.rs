@@ -220,7 +220,7 @@ impl Graph {
             }
             Ok(shape) => {
                 let path = self.op_path(scope, name);
-                let node = Node { kind: Kind::Op(Arc::new(op)), inputs: ids, shape, states, path };
+                let node = Node { kind: Kind::Op(Arc::new(op)), inputs: ids, shape, states, path, fused: Vec::new() };
                 Var::new(self, self.push(node), scope)
             }
             Err(message) => self.poisoned(name, scope, message),
@@ -231,7 +231,8 @@ impl Graph {
         if !shape.is_sane() {
             return self.refuse(path, format!("{shape} is absurdly large"));
         }
-        let node = Node { kind, inputs: SmallVec::new(), shape, states: 0..0, path: path.to_owned() };
+        let node =
+            Node { kind, inputs: SmallVec::new(), shape, states: 0..0, path: path.to_owned(), fused: Vec::new() };
         Var::new(self, self.push(node), ScopeId(0))
     }
 

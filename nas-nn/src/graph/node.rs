@@ -43,6 +43,8 @@ pub(crate) struct Node {
     /// The states the op reads and changes, by index.
     pub(crate) states: Range<usize>,
     pub(crate) path: String,
+    /// The paths of nodes that fusion took in.
+    pub(crate) fused: Vec<String>,
 }
 
 impl Node {

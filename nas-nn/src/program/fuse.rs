@@ -99,7 +99,9 @@ fn replaced(nodes: &[Node], i: usize, from: usize, norm: BatchNorm, residual: Op
     let mut inputs = nodes[from].inputs.clone();
     inputs.extend(residual.map(NodeId::new));
     let (shape, states) = (nodes[i].shape.clone(), nodes[from].states.clone());
-    Node { kind: Kind::Op(Arc::new(norm)), inputs, shape, states, path: nodes[from].path.clone() }
+    let (path, mut fused) = (nodes[from].path.clone(), nodes[from].fused.clone());
+    fused.push(nodes[i].path.clone());
+    Node { kind: Kind::Op(Arc::new(norm)), inputs, shape, states, path, fused }
 }
 
 #[cfg(test)]

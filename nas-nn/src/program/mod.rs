@@ -8,6 +8,7 @@ mod pass_on;
 mod plan;
 mod profile;
 mod recycle;
+mod table;
 mod work;
 
 use std::time::Instant;
@@ -26,6 +27,8 @@ use crate::params::Params;
 pub use feed::Feed;
 pub use plan::Plan;
 pub use profile::{Measured, Pass, Profile};
+pub use table::{Held, Row, Table};
+pub use work::Rates;
 
 use arena::{Parts, cut};
 pub(crate) use plan::root_of;

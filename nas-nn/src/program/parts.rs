@@ -15,6 +15,10 @@ use crate::op::{Backward, Forward, Grad, Op};
 
 /// Less work is not worth handing to another thread.
 const SECONDS: f64 = 20e-6;
+/// Less work is no part of its own where a single thread has to keep to the parts too: what every call costs must not show.
+const PLANNED_SECONDS: f64 = 100e-6;
+/// Small images are worked on side by side, so many in a vector.
+const IMAGES: usize = 16;
 /// The most parts of a sum over examples.
 const MOST: usize = 8;
 /// By how much a part's work must exceed that of adding its sums up.
@@ -24,10 +28,8 @@ const WORTH: f64 = 32.0;
 pub(super) fn planned(batch: usize, seconds: f64, floats: usize) -> usize {
     // Written, read and added to the first part's, from the second-level cache.
     let adding = 12.0 * floats as f64 / (2.0 * Rates::TYPICAL.bytes);
-    let parts = (seconds / SECONDS.max(WORTH * adding)) as usize;
-    let parts = parts.clamp(1, MOST.min(batch));
-    // A power of two, because batches and vectors are.
-    batch.div_ceil(1 << parts.ilog2())
+    let parts = (seconds / PLANNED_SECONDS.max(WORTH * adding)) as usize;
+    batch.div_ceil(parts.clamp(1, MOST)).next_multiple_of(IMAGES).min(batch)
 }
 
 impl Step {
@@ -245,7 +247,7 @@ mod tests {
 
     #[test]
     fn convolutional_networks() {
-        let cut = check(40, None, &[3, 20, 20], |x| {
+        let cut = check(40, None, &[3, 28, 28], |x| {
             let x = x.conv2d(16, 3).batch_norm().relu();
             let y = x.conv(Conv2d::new(32, 3).stride(2).bias(true)).silu();
             let y = y.conv(Conv2d::new(32, 5).groups(32)).group_norm(4).relu().dropout(0.2);
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn transformers() {
-        let cut = check(20, Some((64, &[48])), &[], |x| {
+        let cut = check(40, Some((64, &[48])), &[], |x| {
             let mut x = x.embedding(64, 128);
             for _ in 0..2 {
                 x = x + x.layer_norm().self_attention(Attention::new(4).causal());
@@ -289,13 +291,13 @@ mod tests {
         let y = graph.input("x", &[8, 16, 16]).conv(Conv2d::new(24, 3).bias(true));
         let y = y.group_norm(2).silu().conv2d(16, 3) * graph.parameter("factor", &[16, 1, 1], crate::Init::ONES);
         let loss = y.global_avg_pool().linear(4).cross_entropy(graph.class("y", 4));
-        let values: Vec<f32> = (0..32 * 2048).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-        let labels: Vec<f32> = (0..32).map(|i| (i % 4) as f32).collect();
+        let values: Vec<f32> = (0..64 * 2048).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let labels: Vec<f32> = (0..64).map(|i| (i % 4) as f32).collect();
         let mut params = Params::init(&graph, &mut Rng::seed_from_u64(5));
-        let mut whole = Program::train(&graph, loss, &[], 32).unwrap();
-        let cut = whole.plan().backward_steps().filter(|(_, step)| step.part_sizes(32, 32, 1)[1] < 32);
-        assert!(cut.count() >= 3, "the convolutions and the norm");
-        whole.gradients(&Feed::new(32).with("x", &values).with("y", &labels), &mut params).unwrap();
+        let mut whole = Program::train(&graph, loss, &[], 64).unwrap();
+        let cut = whole.plan().backward_steps().filter(|(_, step)| step.part_sizes(64, 64, 1)[1] < 64);
+        assert!(cut.count() >= 4, "the convolutions, the norm and the product");
+        whole.gradients(&Feed::new(64).with("x", &values).with("y", &labels), &mut params).unwrap();
         let mut single = Program::train(&graph, loss, &[], 1).unwrap();
         for (x, y) in values.chunks(2048).zip(labels.chunks(1)) {
             single.accumulate(&Feed::new(1).with("x", x).with("y", y), &mut params).unwrap();

@@ -10,6 +10,7 @@ use super::feed::Input;
 use super::fuse::fuse;
 use super::parts;
 use super::pass_on::pass_on;
+use super::profile::Pass;
 use super::work::{Rates, Worker};
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, LARGEST, Node, Shape, Var};
@@ -30,6 +31,8 @@ pub struct Plan {
     loss: Option<Region>,
     loss_grad: Region,
     floats: usize,
+    /// Floats of everything that has memory, if nothing shared it.
+    unshared: usize,
 }
 
 /// One op of the program.
@@ -47,6 +50,24 @@ pub(crate) struct Step {
     pub(crate) seconds: f64,
     pub(crate) forward: ForwardPlan,
     pub(crate) backward: Option<BackwardPlan>,
+    /// The paths of nodes that were fused into this one.
+    pub(crate) fused: Vec<String>,
+    /// Output, gradient, what is saved, working memory of forward and backward, each from one pass to another or to the end.
+    pub(crate) memory: [Option<Memory>; 5],
+}
+
+/// A region with the step and pass that use it first and last; nothing when it stays.
+pub(crate) type Memory = (Region, (usize, Pass), Option<(usize, Pass)>);
+
+impl Step {
+    /// The trainable numbers it reads.
+    pub(crate) fn parameters(&self) -> usize {
+        let parameters = self.forward.inputs.iter().filter_map(|place| match place {
+            Place::Param(range) => Some(range.len()),
+            _ => None,
+        });
+        parameters.sum()
+    }
 }
 
 #[derive(Debug)]
@@ -153,6 +174,10 @@ impl Plan {
 
     pub(crate) fn floats(&self) -> usize {
         self.floats
+    }
+
+    pub(crate) fn unshared(&self) -> usize {
+        self.unshared
     }
 
     pub(crate) fn output(&self, i: usize) -> &(Region, Shape) {
@@ -445,7 +470,14 @@ impl Planner {
         let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
         // A gradient stands where it was passed on from.
         let region = |kind: usize, i: usize| region(kind, if kind == 1 { passed[i] } else { i });
-        self.build(&region, &passed, floats)
+        let unshared = lives.iter().map(|life| life.floats.next_multiple_of(ALIGN)).sum();
+        let memory = |kind: usize, i: usize| {
+            let life = lives[kind * n + if kind == 1 { passed[i] } else { i }];
+            (region(kind, i), life.from, life.to)
+        };
+        let mut plan = self.build(&region, &passed, &memory, floats)?;
+        plan.unshared = unshared;
+        Ok(plan)
     }
 
     /// Turns regions into steps. Kinds of regions: 0 values, 1 gradients, 2 saved, 3 scratch, 4 scratch of backward.
@@ -453,6 +485,7 @@ impl Planner {
         self,
         region: &dyn Fn(usize, usize) -> Region,
         passed: &[usize],
+        memory: &dyn Fn(usize, usize) -> (Region, usize, usize),
         floats: usize,
     ) -> Result<Plan, GraphError> {
         let mut inputs = Vec::new();
@@ -502,6 +535,23 @@ impl Planner {
                 seconds,
                 forward,
                 backward: None,
+                fused: node.fused.clone(),
+                memory: [const { None }; 5],
+            });
+        }
+        // Moments become passes of steps.
+        let n = self.nodes.len();
+        let pass = |moment: usize| match moment {
+            m if m < n => Some((step_of[m], Pass::Forward)),
+            // The loss's gradient is written before all backward passes, of which the loss's is the first.
+            m if m == n => self.loss.map(|loss| (step_of[self.root[loss]], Pass::Backward)),
+            m if m <= 2 * n => Some((step_of[2 * n - m], Pass::Backward)),
+            _ => None,
+        };
+        for (i, ..) in self.ops() {
+            steps[step_of[i]].memory = std::array::from_fn(|kind| {
+                let (region, from, to) = memory(kind, i);
+                (region.len > 0).then(|| Some((region, pass(from)?, pass(to)))).flatten()
             });
         }
 
@@ -574,7 +624,7 @@ impl Planner {
         let loss = self.loss.map(|x| region(0, self.root[x]));
         let loss_grad = self.loss.map_or(Region { start: 0, len: 0 }, |x| region(1, self.root[x]));
         let Planner { mode, batch, layout, .. } = self;
-        Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, floats })
+        Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, floats, unshared: 0 })
     }
 }
 

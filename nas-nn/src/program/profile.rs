@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::plan::Step;
 use super::work::Work;
 
 /// The pass of a step that was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pass {
     /// Values.
     Forward,
@@ -50,7 +53,7 @@ impl Clocks {
 }
 
 /// One operation of a [`Profile`], in one pass.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measured {
     /// The operation: `conv2d`.
     pub op: &'static str,
@@ -69,7 +72,7 @@ pub struct Measured {
 /// Where the time of a program's runs went, operation by operation, in the order they ran.
 ///
 /// Printed, it is a table by kind of operation, the costliest first; `{:#}` adds a line for every operation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Profile {
     /// Every operation and pass.
     pub operations: Vec<Measured>,

@@ -1,10 +1,14 @@
 //! How much work a step is: operations, bytes, and the time that a core is expected to take for them.
 
+use std::time::Instant;
+
+use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::plan::Step;
 use super::profile::Pass;
 use crate::graph::Shape;
+use crate::kernel;
 use crate::op::{Op, Space};
 
 /// The work of one pass of one step.
@@ -17,17 +21,40 @@ pub(crate) struct Work {
 }
 
 /// What a core does in a second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Rates {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rates {
     /// Floating-point operations.
-    pub(crate) flops: f64,
+    pub flops: f64,
     /// Bytes read or written.
-    pub(crate) bytes: f64,
+    pub bytes: f64,
 }
 
 impl Rates {
-    /// A middling core of the present. What is decided by it must not depend on the machine, or results would.
-    pub(crate) const TYPICAL: Rates = Rates { flops: 1e11, bytes: 1e10 };
+    /// A middling core of the present: 100 GFLOP/s, 10 GB/s. What is decided by it does not depend on the machine, as
+    /// results must not.
+    pub const TYPICAL: Rates = Rates { flops: 1e11, bytes: 1e10 };
+
+    /// What this core does now, the best of a few short runs: a matrix product out of the second-level cache, and the sum
+    /// of two arrays that fit in none. Takes some 50 ms.
+    pub fn measured() -> Self {
+        let best = |runs: usize, f: &mut dyn FnMut()| {
+            let seconds = |begin: Instant| begin.elapsed().as_secs_f64();
+            let times = (0..runs).map(|_| {
+                let begin = Instant::now();
+                f();
+                seconds(begin)
+            });
+            times.fold(f64::INFINITY, f64::min).max(1e-9)
+        };
+        let n = 256;
+        let (a, b, mut c) = (vec![1.0; n * n], vec![0.5; n * n], vec![0.0; n * n]);
+        let product = best(10, &mut || kernel::gemm([n; 3], &a, [n, 1], &b, [n, 1], 0.0, &mut c, [n, 1]));
+        let len = 4 << 20;
+        let (x, y, mut z) = (vec![1.0; len], vec![2.0; len], vec![0.0; len]);
+        let sum = best(4, &mut || kernel::zip(&x, &y, &mut z, |x, y| x + y));
+        std::hint::black_box((&c, &z));
+        Rates { flops: 2.0 * (n * n * n) as f64 / product, bytes: 12.0 * len as f64 / sum }
+    }
 }
 
 /// An op with everything that decides how much it does.
