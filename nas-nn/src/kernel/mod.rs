@@ -1,8 +1,8 @@
 //! Numerical kernels on plain `f32` slices: matrix products, convolutions, pooling, normalisation, element-by-element
 //! loops, reductions, optimizer updates.
 //!
-//! Every function is safe, checks lengths, runs on the calling thread, allocates nothing (the matrix product's crate keeps
-//! a buffer) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
+//! Every function is safe, checks lengths, runs on the calling thread, allocates nothing (matrix products grow a buffer of
+//! the thread the first time) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
 //! NCHW. Loops are compiled for several instruction sets and chosen at run time ([`Simd`]; `NAS_SIMD` overrides). This is
 //! the only place of the project with `unsafe` code.
 #![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
@@ -23,7 +23,6 @@ mod pool;
 mod recurrent;
 mod reduce;
 mod rotary;
-mod row_dots;
 mod row_norm;
 mod simd;
 mod sum;
@@ -35,7 +34,7 @@ pub use attention::{attention_softmax, attention_softmax_again, attention_softma
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
-pub use gemm::gemm;
+pub use gemm::{gemm, gemm_bias};
 pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
     factorization_machine_forward,
