@@ -2,8 +2,8 @@
 //! loops, reductions, optimizer updates.
 //!
 //! Every function is safe, checks lengths, starts no thread (large products and updates leave parts to the [`Crew`] that the
-//! calling thread leads, if it leads one), allocates nothing (the matrix product's crate keeps
-//! a buffer) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
+//! calling thread leads, if it leads one), allocates nothing (matrix products grow a
+//! buffer of the thread the first time) and gives the same result for the same arguments on the same processor. Tensors are contiguous, batch first,
 //! NCHW. Loops are compiled for several instruction sets and chosen at run time ([`Simd`]; `NAS_SIMD` overrides). This is
 //! the only place of the project with `unsafe` code.
 #![allow(unsafe_code, reason = "vector intrinsics and unchecked inner loops live here, behind safe functions")]
@@ -28,7 +28,6 @@ mod product;
 mod recurrent;
 mod reduce;
 mod rotary;
-mod row_dots;
 mod row_norm;
 mod simd;
 mod sum;
@@ -60,7 +59,7 @@ pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, avg_pool2d_backward,
     avg_pool2d_forward, global_avg_pool_backward, global_avg_pool_forward, max_pool2d_backward, max_pool2d_forward,
 };
-pub use product::gemm;
+pub use product::{gemm, gemm_bias};
 pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{
     add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,

@@ -10,17 +10,18 @@ const PART: usize = 1 << 20;
 /// Parts begin at multiples of so many rows.
 const ROWS: usize = 16;
 
-/// `c = beta * c + a · b` for `a` of m×k, `b` of k×n and `c` of m×n elements.
+/// `c = beta * c + a · b` for `a` of m×k, `b` of k×n and `c` of m×n elements; the size is [m, n, k].
 ///
 /// `*_strides` are the distances in elements from one row to the next and from one column to the next: `[k, 1]` is a
 /// row-major `a`, `[1, m]` its transpose stored row-major. With `beta` 0, `c` is not read, so it may hold anything.
-/// Large products follow the processor, not `NAS_SIMD`.
+///
+/// A thread keeps a buffer for packed panels, which grows to about half a megabyte at most.
 ///
 /// # Panics
 /// When a matrix reaches beyond its slice, or two elements of `c` are the same.
 #[allow(clippy::too_many_arguments)]
 pub fn gemm(
-    [m, n, k]: [usize; 3],
+    size: [usize; 3],
     a: &[f32],
     a_strides: [usize; 2],
     b: &[f32],
@@ -29,26 +30,57 @@ pub fn gemm(
     c: &mut [f32],
     c_strides: [usize; 2],
 ) {
-    let [row, column] = c_strides;
-    let fewest = whole::fewest_rows([m, n, k], a_strides, b_strides, c_strides).next_multiple_of(ROWS);
-    // What a row is does not depend on the rows that are computed with it, so the parts may depend on the threads.
-    let parts = (m / fewest).min(m.saturating_mul(n).saturating_mul(k) / PART).min(crew::threads()).min(MAX_PARTS);
+    let [_, n, k] = size;
+    by_rows(size, (a, a_strides[0]), (c, c_strides), |rows, a, c| {
+        whole::gemm([rows, n, k], a, a_strides, b, b_strides, beta, c, c_strides);
+    });
+}
+
+/// `c = a · b + bias`, the bias of n elements on every row; otherwise as [`gemm`].
+///
+/// # Panics
+/// As [`gemm`], and when the bias has not n elements.
+#[allow(clippy::too_many_arguments)]
+pub fn gemm_bias(
+    size: [usize; 3],
+    a: &[f32],
+    a_strides: [usize; 2],
+    b: &[f32],
+    b_strides: [usize; 2],
+    bias: Option<&[f32]>,
+    c: &mut [f32],
+    c_strides: [usize; 2],
+) {
+    let [_, n, k] = size;
+    by_rows(size, (a, a_strides[0]), (c, c_strides), |rows, a, c| {
+        whole::gemm_bias([rows, n, k], a, a_strides, b, b_strides, bias, c, c_strides);
+    });
+}
+
+/// Has `product` computed for all rows, or for some at a time with the `a` and `c` that begin there.
+///
+/// What a row is does not depend on the rows that are computed with it, so the parts may depend on the threads.
+fn by_rows(
+    [m, n, k]: [usize; 3],
+    (mut a, a_row): (&[f32], usize),
+    (mut c, [row, column]): (&mut [f32], [usize; 2]),
+    product: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+) {
+    let parts = (m / ROWS).min(m.saturating_mul(n).saturating_mul(k) / PART).min(crew::threads()).min(MAX_PARTS);
     // Only rows that lie one after the other can be handed out.
     if parts < 2 || row <= (n - 1) * column || c.len() <= (m - 1) * row + (n - 1) * column {
-        return whole::gemm([m, n, k], a, a_strides, b, b_strides, beta, c, c_strides);
+        return product(m, a, c);
     }
     let mut jobs = SmallVec::<[(&[f32], &mut [f32], usize); MAX_PARTS]>::new();
-    let (mut a, mut c, mut left) = (a, c, m);
+    let mut left = m;
     for others in (0..parts).rev() {
         let share = (left / (others + 1)).next_multiple_of(ROWS);
-        let rows = if others == 0 { left } else { share.min((left - others * fewest) / ROWS * ROWS) };
+        let rows = if others == 0 { left } else { share.min((left - others * ROWS) / ROWS * ROWS) };
         let (mine, rest) = c.split_at_mut(if others == 0 { c.len() } else { rows * row });
         jobs.push((a, mine, rows));
-        (a, c, left) = (a.get(rows * a_strides[0]..).unwrap_or_default(), rest, left - rows);
+        (a, c, left) = (a.get(rows * a_row..).unwrap_or_default(), rest, left - rows);
     }
-    crew::each(&mut jobs, |(a, c, rows)| {
-        whole::gemm([*rows, n, k], a, a_strides, b, b_strides, beta, c, c_strides);
-    });
+    crew::each(&mut jobs, |(a, c, rows)| product(*rows, a, c));
 }
 
 #[cfg(test)]

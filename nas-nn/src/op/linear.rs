@@ -46,10 +46,8 @@ impl Op for Linear {
     fn forward(&self, at: Forward<'_>) {
         let [rows, ins, outs] = sizes(&at.shapes[0], at.shape, at.batch);
         let (x, w) = (at.inputs[0], at.inputs[1]);
-        kernel::gemm([rows, outs, ins], x, [ins, 1], w, [outs, 1], 0.0, at.output, [outs, 1]);
-        if self.bias {
-            kernel::add_to_rows(at.inputs[2], at.output);
-        }
+        let bias = self.bias.then(|| at.inputs[2]);
+        kernel::gemm_bias([rows, outs, ins], x, [ins, 1], w, [outs, 1], bias, at.output, [outs, 1]);
     }
 
     /// dy/dx = dy Wᵀ, dy/dW = xᵀ dy, dy/db = Σ dy.

@@ -8,7 +8,7 @@ use nas_core::{Seed, Value};
 use nas_nn::Network;
 use nas_nn::data::{Augment, Images};
 use nas_nn::family::{CnnCell, Family as _, Task};
-use nas_nn::train::Recipe;
+use nas_nn::train::{Recipe, TrainOptions};
 
 /// A network of a few thousand numbers, saved as `a`: its files' contents.
 fn saved(folder: &Path) -> (Vec<u8>, String) {
@@ -27,8 +27,17 @@ fn saved(folder: &Path) -> (Vec<u8>, String) {
         architecture = architecture.with(decision, Value::Choice(operation.to_owned()));
     }
     let recipe = Recipe { epochs: 1, batch: 4, augment: Augment::default(), ..Recipe::default() };
-    let network =
-        Network::train(Arc::new(CnnCell), &architecture, task, &images, &recipe, Seed::new(1), &mut ()).unwrap();
+    let network = Network::train(
+        Arc::new(CnnCell),
+        &architecture,
+        task,
+        &images,
+        &recipe,
+        Seed::new(1),
+        TrainOptions::default(),
+        &mut (),
+    )
+    .unwrap();
     network.save(&folder.join("a")).unwrap();
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     (read("a.safetensors"), String::from_utf8(read("a.json")).unwrap())

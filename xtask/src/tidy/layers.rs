@@ -93,7 +93,7 @@ mod tests {
         check_layers(
             &[
                 ("nas-core", &["serde"]),
-                ("nas-nn", &["nas-core", "gemm"]),
+                ("nas-nn", &["nas-core", "rand"]),
                 ("nas-rl", &["nas-core", "nas-nn"]),
                 ("nas-cli", &["clap", "nas-core", "nas-nn", "nas-rl"]),
                 ("nas-tests", &["nas-nn"]),

@@ -1,6 +1,6 @@
 //! Four lanes as an array, for processors without a file of their own.
 
-use super::{Vector, store_each};
+use super::{Job, Vector, store_each};
 
 /// Four lanes, which every 128-bit unit holds; without fused multiply-add, which would be a library call on plain x86-64.
 #[derive(Clone, Copy)]
@@ -10,6 +10,12 @@ impl Vector for Portable {
     const LANES: usize = 4;
     const SUMS: usize = 12;
     const TILE: usize = 8;
+
+    #[inline(never)]
+    unsafe fn enter<J: Job>(job: J) -> J::Output {
+        // SAFETY: passed on to the caller.
+        unsafe { job.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {

@@ -77,6 +77,12 @@ impl Vector for Ymm {
     const TILE: usize = 8;
 
     #[inline(always)]
+    unsafe fn enter<J: Job>(job: J) -> J::Output {
+        // SAFETY: passed on to the caller.
+        unsafe { enter(job) }
+    }
+
+    #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes.
         unsafe { Ymm(_mm256_set1_ps(v)) }

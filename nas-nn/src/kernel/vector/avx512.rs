@@ -67,6 +67,12 @@ impl Vector for Zmm {
     const TILE: usize = 24;
 
     #[inline(always)]
+    unsafe fn enter<J: Job>(job: J) -> J::Output {
+        // SAFETY: passed on to the caller.
+        unsafe { enter(job) }
+    }
+
+    #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes.
         unsafe { Zmm(_mm512_set1_ps(v)) }

@@ -41,6 +41,8 @@ pub(super) trait Vector: Copy {
     const SUMS: usize;
     /// The same for the sums of a convolution tile: with 12 of 16 registers the compiler spills.
     const TILE: usize;
+    /// Runs `job` as a function of its own: loops with many sums get all registers, and are compiled once.
+    unsafe fn enter<J: Job>(job: J) -> J::Output;
     /// All lanes `v`.
     unsafe fn splat(v: f32) -> Self;
     /// The lanes at `p`, which need not be aligned.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Vector, store_each};
+use super::{Job, Vector, store_each};
 
 /// Four lanes of SSE2, which x86-64 always has; the compiler does not find these instructions for arrays.
 #[derive(Clone, Copy)]
@@ -12,6 +12,12 @@ impl Vector for Xmm {
     const LANES: usize = 4;
     const SUMS: usize = 12;
     const TILE: usize = 8;
+
+    #[inline(never)]
+    unsafe fn enter<J: Job>(job: J) -> J::Output {
+        // SAFETY: passed on to the caller.
+        unsafe { job.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
