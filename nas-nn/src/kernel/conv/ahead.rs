@@ -33,6 +33,16 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// Floats that stay in the second-level cache between two passes: nothing needs to be fetched then.
+const CACHED: usize = 96 * 1024;
+
+/// What follows each part of `part` floats of `data`, for a pass that reads and writes `floats` in all; nothing when they
+/// stay in the cache anyway.
+pub(super) fn following(data: &[f32], part: usize, floats: usize) -> std::slice::Chunks<'_, f32> {
+    let data = if floats > CACHED { data.get(part..).unwrap_or_default() } else { &[] };
+    data.chunks(part)
+}
+
 /// Part `i` of `n` nearly equal ones of `data`; nothing of nothing.
 pub(super) fn part(data: &[f32], i: usize, n: usize) -> &[f32] {
     let each = data.len().div_ceil(n.max(1)).next_multiple_of(LINE);

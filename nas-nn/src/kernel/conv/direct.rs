@@ -7,7 +7,7 @@
 
 use super::super::vector::{lanes, spread, sums};
 use super::Conv2d;
-use super::ahead::part;
+use super::ahead::{following, part};
 use super::lattice::{Axis, Class, Lattice, Span, count_spans, max_spans, write_spans, write_unit_spans};
 use super::pack::{deinterleave, interleave, pack, write_places};
 use super::scratch::{Scratch, WASTE};
@@ -117,7 +117,7 @@ pub(super) fn forward(geo: &Conv2d, x: &[f32], w: &[f32], y: &mut [f32], scratch
 
     let (input_image, output_image) = (geo.channels * geo.height * geo.width, geo.filters * plane);
     let runs = geo.groups * blocks(per_group, sums()).count();
-    let mut ahead = x.chunks(unit * input_image).skip(1);
+    let mut ahead = following(x, unit * input_image, x.len() + y.len());
     for (x, y) in x.chunks(unit * input_image).zip(y.chunks_mut(unit * output_image)) {
         let (next, mut run) = (ahead.next().unwrap_or_default(), 0);
         if unit == 1 {
@@ -189,7 +189,7 @@ pub(super) fn backward_input(
 
     let (input_image, output_image) = (geo.channels * plane, geo.filters * oh * ow);
     let runs = geo.groups * blocks(channels, sums()).count() * plans.len();
-    let mut ahead = dy.chunks(unit * output_image).skip(1);
+    let mut ahead = following(dy, unit * output_image, dx.len() + dy.len());
     for (dy, dx) in dy.chunks(unit * output_image).zip(dx.chunks_mut(unit * input_image)) {
         let (next, mut run) = (ahead.next().unwrap_or_default(), 0);
         if unit == 1 {
@@ -278,7 +278,8 @@ pub(super) fn backward_weight(
     let (input_image, output_image) = (geo.channels * geo.height * geo.width, geo.filters * oh * ow);
     let mut first = !accumulate;
     let (x_part, dy_part) = (together * unit * input_image, together * unit * output_image);
-    let mut ahead = x.chunks(x_part).zip(dy.chunks(dy_part)).skip(1);
+    let both = x.len() + dy.len();
+    let mut ahead = following(x, x_part, both).zip(following(dy, dy_part, both));
     for (x, dy) in x.chunks(x_part).zip(dy.chunks(dy_part)) {
         let next = ahead.next().unwrap_or_default();
         for (x, packed) in x.chunks(unit * input_image).zip(packed_x.chunks_exact_mut(x_image)) {
