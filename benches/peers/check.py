@@ -1,9 +1,10 @@
 """Rebuilds our random graphs in PyTorch and compares losses, gradients and evaluated outputs.
 
     check.py < GRAPHS     reads the graphs of `peer graphs SEED COUNT`, a line of JSON each, and answers each with a line:
-                          {"number": 3, "target": "conv", "operations": [...], "error": 0.02, "worst": "conv2d.weight", ...}
+                          {"number": 3, "target": "conv", "operations": [...], "share": 0.02, "worst": "conv2d.weight", ...}
+                          or {"error": ...}.
 
-An error is a share of what is allowed: above 1 the engines differ. Allowed is, for each tensor, 1e-4 of its largest number;
+The share is of what is allowed: above 1 the engines differ. Allowed is, for each tensor, 1e-4 of its largest number;
 for gradients at least 1e-6 of the largest gradient of the graph, and 1e-7 for all: below these a tensor is what rounding left
 of a zero. Graphs that magnify rounding are allowed twice what it costs PyTorch itself on the tensor: the distance of its
 single precision from its double precision, which also says which engine is nearer to the truth.
@@ -413,7 +414,7 @@ def compare(case):
         "number": case["number"],
         "target": case["target"],
         "operations": [step["op"] for step in case["steps"]],
-        "error": share,
+        "share": share,
         "worst": worst[1],
         "ours_from_double": ours,
         "torch_from_double": theirs,
