@@ -3,6 +3,7 @@
 mod arena;
 mod feed;
 mod fuse;
+mod limits;
 mod parts;
 mod pass_on;
 mod plan;

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 use super::arena::{Cuts, Part, Region};
 use super::feed::Input;
 use super::fuse::fuse;
+use super::limits::{check_total, check_values};
 use super::parts;
 use super::pass_on::pass_on;
 use super::profile::Pass;
 use super::work::{Rates, Worker};
 use crate::error::GraphError;
-use crate::graph::{Graph, Kind, LARGEST, Node, Shape, Var};
+use crate::graph::{Graph, Kind, Node, Shape, Var};
 use crate::op::{Mode, Op, Space};
 use crate::params::Layout;
 
@@ -210,9 +211,6 @@ impl Plan {
 /// Regions start at multiples of this many floats: a cache line.
 const ALIGN: usize = 16;
 
-/// What all values together may have, if none shared its memory: 256 TiB, more than a process can address.
-const MOST_FLOATS: usize = 1 << 46;
-
 /// A value that needs memory from one moment to another.
 #[derive(Debug, Clone, Copy)]
 struct Life {
@@ -378,32 +376,8 @@ impl Planner {
         op.by_example() && node.shape.is_batched() && self.saved(node, op).once == 0
     }
 
-    /// Refuses a batch for which a value is too large to count with: what an op saves or works in is a small multiple.
-    fn check_values(&self) -> Result<(), GraphError> {
-        let fits = |shape: &Shape| self.batch <= LARGEST && shape.elements(self.batch) <= LARGEST << 10;
-        let used = self.nodes.iter().zip(&self.used);
-        match used.filter(|(_, used)| **used).map(|(node, _)| node).find(|node| !fits(&node.shape)) {
-            Some(node) => Err(self.too_large(node)),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses a batch for which all of `lives` of the nodes, several a node, together cannot be addressed.
-    fn check_lives(&self, lives: &[Life]) -> Result<(), GraphError> {
-        let floats = lives.iter().fold(0_usize, |sum, life| sum.saturating_add(life.floats).saturating_add(ALIGN));
-        if floats <= MOST_FLOATS {
-            return Ok(());
-        }
-        let largest = (0..lives.len()).max_by_key(|&i| lives[i].floats).unwrap_or_default();
-        Err(self.too_large(&self.nodes[largest % self.nodes.len()]))
-    }
-
-    fn too_large(&self, node: &Node) -> GraphError {
-        GraphError::Batch { path: node.path.clone(), shape: node.shape.to_string(), batch: self.batch }
-    }
-
     fn plan(self) -> Result<Plan, GraphError> {
-        self.check_values()?;
+        check_values(&self.nodes, &self.used, self.batch)?;
         let n = self.nodes.len();
         let end = 2 * n + 1;
         let none = Life::new(0, 0);
@@ -465,7 +439,7 @@ impl Planner {
 
         let lives: Vec<Life> =
             [&values, &grads, &saved, &scratch, &back_scratch].into_iter().flatten().copied().collect();
-        self.check_lives(&lives)?;
+        check_total(&self.nodes, self.batch, &lives.iter().map(|life| life.floats).collect::<Vec<_>>())?;
         let (starts, floats) = place(&lives);
         let region = |kind: usize, i: usize| Region { start: starts[kind * n + i], len: lives[kind * n + i].floats };
         // A gradient stands where it was passed on from.
