@@ -155,7 +155,7 @@ impl Layout {
         let subset = variables().any(|variable| matches!(variable.domain, Domain::Subset { .. }));
         let free = !subset && program.requirements.is_empty() && closable.iter().all(|&closable| closable == 0);
         let mut digits = radices.iter().zip(&closable).map(|(radix, closable)| u128::from(radix + closable));
-        let size = digits.try_fold(1_u128, u128::checked_mul);
+        let size = digits.try_fold(1_u128, |size, digits| size.checked_mul(digits));
         let packing = match size {
             Some(size) if u64::try_from(size).is_ok() => Packing::Word,
             Some(_) => Packing::Double,
