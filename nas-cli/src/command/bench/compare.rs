@@ -246,7 +246,7 @@ fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], refer
     ));
     let mut header = vec!["agent".to_owned()];
     header.extend(contest.marks.iter().map(|at| at.to_string()));
-    header.push("median".to_owned());
+    header.push(format!("median at {}", contest.marks.last().expect("there is a mark")));
     if timed {
         header.extend([task.objective.clone(), "evaluations".to_owned()]);
     } else {
