@@ -141,8 +141,9 @@ impl Environment {
         Ok(episode)
     }
 
-    /// `parent` with another choice at `slot`: `choose` names an option for that slot, and for slots that the parent does
-    /// not have or may no longer choose the same. `follow` is told of every choice.
+    /// `parent` with another choice at `slot`. `choose` names an option for every slot, its mask, and the option that the
+    /// parent has there: none at `slot`, and where the parent has none or may no longer have it. Where it names the
+    /// parent's, the parent's token is kept.
     ///
     /// # Errors
     /// When `choose` names an option that is masked.
@@ -151,21 +152,17 @@ impl Environment {
         parent: &Tokens,
         slot: usize,
         rng: &mut Rng,
-        mut choose: impl FnMut(usize, &[bool], &mut Rng) -> usize,
-        mut follow: impl FnMut(usize, usize, &[bool]),
+        mut choose: impl FnMut(usize, &[bool], Option<usize>, &mut Rng) -> usize,
     ) -> Result<Episode, ArchitectureError> {
         let mut walk = self.space.walk();
         let mut episode = Episode::default();
         while let Some(at) = walk.slot_index() {
             let token = parent[at];
-            let kept = (at != slot && token != Tokens::CLOSED).then(|| self.space.option(at, token));
-            let (option, kept) = match kept.filter(|&option| walk.mask()[option]) {
-                Some(option) => (option, true),
-                None => (choose(at, walk.mask(), rng), false),
-            };
-            follow(at, option, walk.mask());
+            let own = (at != slot && token != Tokens::CLOSED).then(|| self.space.option(at, token));
+            let own = own.filter(|&option| walk.mask()[option]);
+            let option = choose(at, walk.mask(), own, rng);
             episode.push(at, option, walk.mask());
-            if kept { walk.choose_token(token)? } else { walk.choose_within(option, rng)? }
+            if own == Some(option) { walk.choose_token(token)? } else { walk.choose_within(option, rng)? }
         }
         episode.tokens = walk.tokens().clone();
         Ok(episode)

@@ -1,8 +1,15 @@
 //! Agents: policy, value function and update, one algorithm a file.
 
+mod a2c;
 mod entropy;
 mod figures;
+mod ppo;
+mod pqt;
+mod queue;
 mod reinforce;
+mod reinforce_nats;
+mod risk_seeking;
+mod self_imitation;
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
@@ -10,9 +17,16 @@ use crate::environment::{Environment, Episode};
 use crate::policy::{Policy, Sampled};
 use crate::rollout::{Drawn, Finished};
 
+pub use a2c::A2c;
 pub use entropy::EntropyControl;
 pub(crate) use figures::{Figures, mean, variance};
+pub use ppo::{Ppo, Ratio};
+pub use pqt::Pqt;
+pub use queue::{Entry, Queue};
 pub use reinforce::Reinforce;
+pub use reinforce_nats::ReinforceNats;
+pub use risk_seeking::RiskSeeking;
+pub use self_imitation::SelfImitation;
 
 /// How a controller collects trials for an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

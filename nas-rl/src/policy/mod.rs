@@ -2,8 +2,9 @@
 
 mod adam;
 mod independent;
-mod learner;
+
 mod lstm;
+mod recurrent;
 
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
@@ -112,6 +113,45 @@ pub fn sample(
     let episode = environment.episode(rng, |slot, mask, rng| {
         policy.probabilities(slot, mask, &mut p);
         let option = if noise > 0.0 && rng.random::<f64>() < noise { draw_open(mask, rng) } else { draw(&p, rng) };
+        log_prob += p[option].ln();
+        policy.follow(slot, option);
+        option
+    })?;
+    Ok(Sampled { episode, log_prob })
+}
+
+/// `parent` with one choice changed, drawn evenly among those that can be: to what `policy` draws there, or, when that is what
+/// it was, to another option, each as likely. What the change opens is drawn from the policy.
+///
+/// # Errors
+/// Never for a policy that keeps to the masks.
+pub fn edit(
+    policy: &mut dyn Policy,
+    environment: &Environment,
+    parent: &Episode,
+    rng: &mut Rng,
+) -> Result<Sampled, ArchitectureError> {
+    let free = |t: &usize| parent.choice(*t).mask.iter().filter(|&&open| open).count() > 1;
+    let count = (0..parent.len()).filter(free).count();
+    let at = (count > 0).then(|| rng.random_range(0..count)).and_then(|at| (0..parent.len()).filter(free).nth(at));
+    let Some(changed) = at.map(|t| parent.choice(t)) else {
+        let log_prob = log_prob(policy, parent);
+        return Ok(Sampled { episode: parent.clone(), log_prob });
+    };
+    let (mut p, mut log_prob) = (Vec::new(), 0.0);
+    policy.begin();
+    let episode = environment.edit(parent.tokens(), changed.slot, rng, |slot, mask, own, rng| {
+        policy.probabilities(slot, mask, &mut p);
+        let option = own.unwrap_or_else(|| {
+            let option = draw(&p, rng);
+            if slot != changed.slot || option != changed.option {
+                return option;
+            }
+            // One of the others: some option is open beside it.
+            let mut others = mask.to_vec();
+            others[option] = false;
+            draw_open(&others, rng)
+        });
         log_prob += p[option].ln();
         policy.follow(slot, option);
         option
@@ -455,6 +495,26 @@ pub(crate) mod tests {
             assert_eq!(policy.parameters(), before);
             assert!(!policy.update(&[&episode], &[1.0, 1.0], 0.0, 10.0).skipped);
             assert_ne!(policy.parameters(), before);
+        }
+    }
+
+    #[test]
+    fn edits_change_one_choice_and_what_it_opens() {
+        for space in [cube(3, 5), conditional()] {
+            let environment = Environment::new(space);
+            let mut rng = Seed::new(3).stream(Purpose::Test, 3);
+            for policy in &mut policies(&environment) {
+                for parent in &episodes(&environment) {
+                    let Sampled { episode, log_prob: said } =
+                        edit(&mut **policy, &environment, parent, &mut rng).unwrap();
+                    assert_eq!(environment.replay(episode.tokens()).unwrap(), episode);
+                    assert!((log_prob(&mut **policy, &episode) - said).abs() < 1e-4);
+                    let differing = |(a, b): &(&u16, &u16)| a != b;
+                    let changed = parent.tokens().iter().zip(episode.tokens().iter()).filter(differing).count();
+                    // `kind` opens or closes `depth`; in the path a closed edge may force the ones after it.
+                    assert!((1..=3).contains(&changed), "{:?} {:?}", parent.tokens(), episode.tokens());
+                }
+            }
         }
     }
 
