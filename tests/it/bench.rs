@@ -61,6 +61,29 @@ fn nothing_learns_from_shuffled_figures() {
     assert!(p.iter().all(|&p| p > 0.05 / 9.0), "{csv}");
 }
 
+/// NATS-Bench (TPAMI 2021), table 4, as it is quoted: the accuracy after 20,000, 40,000 and 120,000 simulated seconds of
+/// searches rewarded with the accuracy after 12 epochs, means of 500 runs.
+#[test]
+fn published_settings_come_to_the_published_figures() {
+    let published = [
+        ("random", [93.86, 71.55, 45.28]),
+        ("evolution-p10-s3", [94.02, 72.23, 45.77]),
+        ("reinforce-nats", [93.90, 71.86, 45.64]),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["bench", "--agents", "random,evolution-p10-s3,reinforce-nats", "--seeds", "400", "--csv"];
+    let csv = printed(folder.path(), &[&args[..], &["--budget", "20000s,40000s,120000s"]].concat());
+    for (i, task) in ["cifar10", "cifar100", "imagenet16-120"].into_iter().enumerate() {
+        for (agent, figures) in published {
+            let end = [20_000, 40_000, 120_000][i].to_string();
+            let fields = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+            let mut found = fields.filter(|f| f[0] == task && f[1] == agent && f[3] == end).map(|f| f[8].to_owned());
+            let figure: f64 = found.next().unwrap().parse().unwrap();
+            assert!((figure - figures[i]).abs() < 0.1, "{task} {agent}: {figure:.3}, published {}", figures[i]);
+        }
+    }
+}
+
 #[test]
 fn the_same_for_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,7 +149,12 @@ fn a_table_of_ones_own() {
     assert_eq!(text.matches("0.000 [0.000 0.000]").count(), 2, "{text}");
 
     let error = refused(folder.path(), &["bench", "--table", "mine.nastable", "--budget", "100s"], 2);
-    assert!(error.contains("the task \"accuracy\" has no cheaper signal") || error.contains("no clock"), "{error}");
+    assert!(error.contains("the table \"mine\" has no clock; give a budget of evaluations"), "{error}");
+    let error = refused(folder.path(), &["bench", "--table", "mine.nastable", "--signal"], 2);
+    assert!(
+        error.contains("the table \"mine\" cannot do this: the task \"accuracy\" has no cheaper signal"),
+        "{error}"
+    );
     let error = refused(folder.path(), &["bench", "--table", "mine.nastable", "--workers", "2"], 2);
     assert!(error.contains("does not say what evaluations take"), "{error}");
     let error = refused(folder.path(), &["bench", "--table", "mine.csv"], 3);
