@@ -72,6 +72,14 @@ pub enum BenchmarkError {
         /// The names there are.
         known: String,
     },
+    /// What was asked of a table is more than it has.
+    #[error("the table \"{table}\" cannot do this: {why}")]
+    Lacks {
+        /// The table's name.
+        table: String,
+        /// What it lacks.
+        why: String,
+    },
     /// The rows and columns do not make a table.
     #[error("these rows make no table: {0}")]
     Rows(String),

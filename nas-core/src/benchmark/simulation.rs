@@ -120,7 +120,7 @@ impl<'a> Simulation<'a> {
             (Reward::Signal, Some(signal)) => signal,
             (Reward::Signal, None) => {
                 let why = format!("the task \"{}\" has no cheaper signal to search by", task.name);
-                return Err(BenchmarkError::Rows(why));
+                return Err(BenchmarkError::Lacks { table: table.about().name.clone(), why });
             }
         };
         let signal = table.metric(rewarding)?;
@@ -150,11 +150,13 @@ impl<'a> Simulation<'a> {
 
     fn judge_by(&mut self, metric: &str) -> Result<(), BenchmarkError> {
         let objective = self.table.metric(metric)?;
-        let none = |why: &str| BenchmarkError::Rows(format!("\"{metric}\" {why}"));
-        if objective.info().direction.is_none() {
-            return Err(none("is no aim: it has no direction"));
-        }
-        let (_, best) = objective.best().ok_or_else(|| none("has no figure at all"))?;
+        let table = self.table.about().name.clone();
+        let none = |why: &str| BenchmarkError::Lacks { table, why: format!("\"{metric}\" {why}") };
+        let (_, best) = match objective.best() {
+            _ if objective.info().direction.is_none() => return Err(none("is no aim: it has no direction")),
+            None => return Err(none("has no figure at all")),
+            Some(best) => best,
+        };
         self.sign = objective.sign();
         self.best = best;
         self.regrets = objective.values().iter().map(|value| self.sign * (best - value)).collect();

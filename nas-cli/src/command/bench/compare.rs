@@ -108,13 +108,12 @@ pub(super) fn contests<'a>(args: &cli::Compare, table: &'a Table) -> Result<Vec<
     let contest = |(task, limit): (&'a Task, Limit)| {
         let timed = matches!(limit, Limit::Seconds(_));
         let reward = if args.signal || timed { Reward::Signal } else { Reward::Objective };
-        let simulation = Simulation::new(table, task, reward)?;
-        if timed && !simulation.has_clock() {
+        if timed && task.clock.is_empty() {
             let name = &table.about().name;
-            return Err(Error::usage(format!(
-                "the table \"{name}\" has no clock; give a budget of evaluations such as 200q"
-            )));
+            let why = format!("the table \"{name}\" has no clock; give a budget of evaluations such as 200q");
+            return Err(Error::usage(why));
         }
+        let simulation = Simulation::new(table, task, reward)?;
         let end = match limit {
             Limit::Queries(queries) => queries as f64,
             Limit::Seconds(seconds) => seconds,
@@ -246,7 +245,7 @@ fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], refer
     ));
     let mut header = vec!["agent".to_owned()];
     header.extend(contest.marks.iter().map(|at| at.to_string()));
-    header.push("median".to_owned());
+    header.push(format!("median at {}", contest.marks.last().expect("there is a mark")));
     if timed {
         header.extend([task.objective.clone(), "evaluations".to_owned()]);
     } else {
