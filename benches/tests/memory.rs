@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use allocation_counter::measure;
+use nas_benches::workloads;
 use nas_core::{Purpose, Seed};
 use nas_nn::family::{CnnCell, Family as _, Task};
 use nas_nn::kernel::gemm;
@@ -9,9 +10,24 @@ use nas_nn::optim::{Adam, Sgd};
 use nas_nn::{Feed, Graph, Params, Plan, Program};
 use rand_chacha::rand_core::SeedableRng as _;
 
-/// The matrix product's crate allocates its packing buffers at every call, so this network has none.
+/// Every workload: dense, convolutional, recurrent and attending networks with their optimizers.
 #[test]
-fn a_step_without_matrix_products_allocates_nothing() {
+fn a_step_allocates_nothing_after_the_first() {
+    for workload in &workloads::ALL {
+        // An operation's lists of up to eight operands need no memory; this one concatenates 35 values, forward and backward.
+        let lists = if workload.name == "W5b" { 8 } else { 0 };
+        let (mut training, batches) = (workload.start(1).unwrap(), workload.batches(2, 2));
+        training.step(&batches[0]).unwrap();
+        let info = measure(|| {
+            training.step(&batches[1]).unwrap();
+        });
+        assert_eq!(info.count_total, lists, "{}: {info:?}", workload.name);
+    }
+}
+
+/// Operations that no workload has.
+#[test]
+fn neither_do_pooling_dropout_and_branches() {
     let batch = 4;
     let graph = Graph::new();
     let x = graph.input("x", &[2, 12, 12]);
@@ -50,7 +66,7 @@ fn memory_is_known_before_anything_runs() {
         let predicted = plan.bytes() + 2 * parameters;
         let (x, y) = (vec![0.5; batch * 28 * 28], vec![1.0; batch]);
         let run = std::thread::spawn(move || {
-            // The buffer that the product's crate keeps for its thread belongs to no network.
+            // The buffer that a thread keeps for its matrix products belongs to no network.
             let n = 512;
             let (a, mut c) = (vec![0.0; n * n], vec![0.0; n * n]);
             gemm([n; 3], &a, [1, n], &a, [n, 1], 0.0, &mut c, [n, 1]);
