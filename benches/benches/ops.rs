@@ -65,12 +65,24 @@ fn conv(criterion: &mut Criterion) {
 
 fn products(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gemm");
-    for [m, n, k] in [[64, 64, 64], [256, 256, 256], [64, 10, 128], [32, 1024, 256]] {
+    let mut bench = |[m, n, k]: [usize; 3], transposed: [bool; 2], what: &str| {
         group.throughput(Throughput::Elements(2 * (m * n * k) as u64));
         let (a, b, mut c) = (values(m * k), values(k * n), values(m * n));
-        group.bench_function(format!("{m}x{n}x{k}"), |bench| {
-            bench.iter(|| gemm([m, n, k], &a, [k, 1], &b, [n, 1], 0.0, &mut c, [n, 1]));
+        let a_strides = if transposed[0] { [1, m] } else { [k, 1] };
+        let b_strides = if transposed[1] { [1, k] } else { [n, 1] };
+        group.bench_function(format!("{m}x{n}x{k}{what}"), |bench| {
+            bench.iter(|| gemm([m, n, k], &a, a_strides, &b, b_strides, 0.0, &mut c, [n, 1]));
         });
+    };
+    for size in [[64, 64, 64], [256, 256, 256], [64, 10, 128], [32, 1024, 256]] {
+        bench(size, [false, false], "");
+    }
+    // Gradients: of the input by the transposed weights, of the weights from the transposed input.
+    for size in [[64, 128, 128], [32, 256, 1024], [2048, 128, 512]] {
+        bench(size, [false, true], " input gradient");
+    }
+    for size in [[128, 128, 64], [128, 512, 2048]] {
+        bench(size, [true, false], " weight gradient");
     }
     group.finish();
 }
