@@ -4,6 +4,9 @@
 //! there. Sums run in one fixed order (32 lanes over blocks of 1,024 elements, blocks in `f64`), without fused
 //! multiply-add, so they are the same on every instruction set.
 
+use std::ops::Range;
+
+use super::crew::{Disjoint, ranges};
 use super::norm::Channels;
 use super::vector::{Job, Vector, launch};
 
@@ -154,21 +157,48 @@ impl<V: Vector> Sums<V> {
 ///
 /// # Panics
 /// When a slice does not fit the shape.
-pub fn batch_norm_forward(at: BatchNormForward<'_>, activation: impl Fn(f32) -> f32) {
+pub fn batch_norm_forward(at: BatchNormForward<'_>, activation: impl Fn(f32) -> f32 + Sync) {
     let shape = at.shape;
     shape.check(
         &[at.x.len(), at.y.len(), at.residual.map_or(at.x.len(), <[f32]>::len)],
         &[at.gamma.len(), at.beta.len(), at.mean.len(), at.variance.len()],
     );
     if !shape.is_empty() {
-        // SAFETY: the job holds slices, which it indexes safely.
-        unsafe { launch(ForwardJob { at, activation }) }
+        let BatchNormForward { epsilon, x, gamma, beta, residual, mean, variance, y, .. } = at;
+        let [mean, variance, y] = [mean, variance, y].map(Disjoint::new);
+        ranges(shape.channels, shape.batch * shape.inner, |channels| {
+            let job = ForwardJob {
+                channels,
+                shape,
+                epsilon,
+                x,
+                gamma,
+                beta,
+                residual,
+                mean: &mean,
+                variance: &variance,
+                y: &y,
+                activation: &activation,
+            };
+            // SAFETY: no other job has these channels, of which alone it writes.
+            unsafe { launch(job) }
+        });
     }
 }
 
+/// [`BatchNormForward`] for some of the channels.
 struct ForwardJob<'a, F> {
-    at: BatchNormForward<'a>,
-    activation: F,
+    channels: Range<usize>,
+    shape: Channels,
+    epsilon: f32,
+    x: &'a [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    residual: Option<&'a [f32]>,
+    mean: &'a Disjoint<'a>,
+    variance: &'a Disjoint<'a>,
+    y: &'a Disjoint<'a>,
+    activation: &'a F,
 }
 
 impl<F: Fn(f32) -> f32> Job for ForwardJob<'_, F> {
@@ -176,9 +206,8 @@ impl<F: Fn(f32) -> f32> Job for ForwardJob<'_, F> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let (BatchNormForward { shape, epsilon, x, gamma, beta, residual, mean, variance, y }, activation) =
-            (self.at, self.activation);
-        for c in 0..shape.channels {
+        let ForwardJob { channels, shape, epsilon, x, gamma, beta, residual, mean, variance, y, activation } = self;
+        for c in channels {
             // Sums of distances from the mean of a few elements: around zero they would cancel in the variance.
             let n = shape.per_channel();
             let first = &x[c * shape.inner..][..shape.inner.min(32)];
@@ -202,11 +231,14 @@ impl<F: Fn(f32) -> f32> Job for ForwardJob<'_, F> {
             };
             let (shift, v) = (sum / n, ((squares - sum * sum / n) / n).max(0.0));
             let m = (f64::from(origin) + shift) as f32;
-            (mean[c], variance[c]) = (m, v as f32);
+            // SAFETY: the caller vouches for these channels.
+            unsafe { (mean.at(c..c + 1)[0], variance.at(c..c + 1)[0]) = (m, v as f32) }
             let scale = (f64::from(gamma[c]) / (v + f64::from(epsilon)).sqrt()) as f32;
             let b = beta[c];
             for plane in shape.planes(c) {
-                let pairs = y[plane.clone()].iter_mut().zip(&x[plane.clone()]);
+                // SAFETY: as above.
+                let y = unsafe { y.at(plane.clone()) };
+                let pairs = y.iter_mut().zip(&x[plane.clone()]);
                 if let Some(residual) = residual {
                     for ((y, &x), &r) in pairs.zip(&residual[plane]) {
                         *y = activation((x - m) * scale + b + r);
@@ -229,19 +261,56 @@ impl<F: Fn(f32) -> f32> Job for ForwardJob<'_, F> {
 ///
 /// # Panics
 /// When a slice does not fit the shape.
-pub fn batch_norm_backward(at: BatchNormBackward<'_>, slope: impl Fn(f32) -> f32) {
+pub fn batch_norm_backward(at: BatchNormBackward<'_>, slope: impl Fn(f32) -> f32 + Sync) {
     let vectors = [at.gamma.len(), at.beta.len(), at.mean.len(), at.variance.len(), at.dgamma.len(), at.dbeta.len()];
     at.shape.check(&[at.x.len(), at.dy.len(), at.y.map_or(at.x.len(), <[f32]>::len)], &vectors);
     for (gradient, _) in at.dx.iter().chain(&at.dresidual) {
         at.shape.check(&[gradient.len()], &[]);
     }
-    // SAFETY: the job holds slices, which it indexes safely.
-    unsafe { launch(BackwardJob { at, slope }) }
+    let BatchNormBackward { shape, epsilon, x, gamma, beta, mean, variance, y, dy, dx, dresidual, dgamma, dbeta } = at;
+    let shared = |(gradient, add)| (Disjoint::new(gradient), add);
+    let (dx, dresidual) = (dx.map(shared), dresidual.map(shared));
+    let [dgamma, dbeta] = [dgamma, dbeta].map(Disjoint::new);
+    ranges(shape.channels, shape.batch * shape.inner, |channels| {
+        let job = BackwardJob {
+            channels,
+            shape,
+            epsilon,
+            x,
+            gamma,
+            beta,
+            mean,
+            variance,
+            y,
+            dy,
+            dx: dx.as_ref(),
+            dresidual: dresidual.as_ref(),
+            dgamma: &dgamma,
+            dbeta: &dbeta,
+            slope: &slope,
+        };
+        // SAFETY: no other job has these channels, of which alone it writes.
+        unsafe { launch(job) }
+    });
 }
 
+/// [`BatchNormBackward`] for some of the channels.
 struct BackwardJob<'a, F> {
-    at: BatchNormBackward<'a>,
-    slope: F,
+    channels: Range<usize>,
+    shape: Channels,
+    epsilon: f32,
+    x: &'a [f32],
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    mean: &'a [f32],
+    variance: &'a [f32],
+    y: Option<&'a [f32]>,
+    dy: &'a [f32],
+    dx: Option<&'a (Disjoint<'a>, bool)>,
+    dresidual: Option<&'a (Disjoint<'a>, bool)>,
+    dgamma: &'a Disjoint<'a>,
+    dbeta: &'a Disjoint<'a>,
+    slope: &'a F,
 }
 
 impl<F: Fn(f32) -> f32> Job for BackwardJob<'_, F> {
@@ -249,11 +318,10 @@ impl<F: Fn(f32) -> f32> Job for BackwardJob<'_, F> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let BatchNormBackward { shape, epsilon, x, gamma, beta, mean, variance, y, dy, dx, dresidual, dgamma, dbeta } =
-            self.at;
-        let (mut dx, mut dresidual, slope) = (dx, dresidual, self.slope);
+        let BackwardJob { channels, shape, epsilon, x, gamma, beta, mean, variance, y, dy, .. } = self;
+        let BackwardJob { dx, dresidual, dgamma, dbeta, slope, .. } = self;
         let mut buffer = [0.0; BLOCK];
-        for c in 0..shape.channels {
+        for c in channels {
             let (m, b) = (mean[c], beta[c]);
             let r = 1.0 / (f64::from(variance[c]) + f64::from(epsilon)).sqrt();
             let scale = (f64::from(gamma[c]) * r) as f32;
@@ -280,20 +348,27 @@ impl<F: Fn(f32) -> f32> Job for BackwardJob<'_, F> {
                 sums.carry();
                 sums.total
             };
-            dbeta[c] += sum_d as f32;
-            dgamma[c] += (sum_d_x * r) as f32;
+            // SAFETY: the caller vouches for these channels.
+            unsafe {
+                dbeta.at(c..c + 1)[0] += sum_d as f32;
+                dgamma.at(c..c + 1)[0] += (sum_d_x * r) as f32;
+            }
             let average = (sum_d / shape.per_channel()) as f32;
             let slant = (sum_d_x * r * r / shape.per_channel()) as f32;
             for plane in shape.planes(c) {
                 let gradient = dy[plane.clone()].iter().zip(&of[plane.clone()]);
-                if let Some((dresidual, add)) = &mut dresidual {
-                    for (dr, (&dy, &v)) in dresidual[plane.clone()].iter_mut().zip(gradient.clone()) {
+                if let Some((dresidual, add)) = dresidual {
+                    // SAFETY: as above.
+                    let dresidual = unsafe { dresidual.at(plane.clone()) };
+                    for (dr, (&dy, &v)) in dresidual.iter_mut().zip(gradient.clone()) {
                         let d = dy * slope((v - p) * q + b);
                         *dr = if *add { *dr + d } else { d };
                     }
                 }
-                if let Some((dx, add)) = &mut dx {
-                    for ((dx, (&dy, &v)), &x) in dx[plane.clone()].iter_mut().zip(gradient).zip(&x[plane]) {
+                if let Some((dx, add)) = dx {
+                    // SAFETY: as above.
+                    let dx = unsafe { dx.at(plane.clone()) };
+                    for ((dx, (&dy, &v)), &x) in dx.iter_mut().zip(gradient).zip(&x[plane]) {
                         let d = dy * slope((v - p) * q + b);
                         let d = scale * (d - average - (x - m) * slant);
                         *dx = if *add { *dx + d } else { d };
@@ -368,7 +443,7 @@ mod tests {
     }
 
     /// Runs the kernel on `case`: y, mean, variance.
-    fn run(case: &Case, activation: impl Fn(f32) -> f32) -> [Vec<f32>; 3] {
+    fn run(case: &Case, activation: impl Fn(f32) -> f32 + Sync) -> [Vec<f32>; 3] {
         let shape = case.shape;
         let (mut y, mut m, mut v) =
             (vec![f32::NAN; shape.len()], vec![f32::NAN; shape.channels], vec![f32::NAN; shape.channels]);

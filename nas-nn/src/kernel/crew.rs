@@ -9,6 +9,8 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -181,6 +183,49 @@ pub(crate) fn each<T: Send>(items: &mut [T], f: impl Fn(&mut T) + Sync) {
     // SAFETY: `lead` keeps the crew while it is led. Every part is handed out once, `items` outlives the job, an item may
     // be sent and the function shared.
     unsafe { (*led).lead(job) }
+}
+
+/// A slice that several threads write to, each where no other does.
+pub(super) struct Disjoint<'a> {
+    start: *mut f32,
+    len: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it is a borrowed slice, and who takes stretches of it vouches that no two threads have the same.
+unsafe impl Sync for Disjoint<'_> {}
+
+impl<'a> Disjoint<'a> {
+    pub(super) fn new(slice: &'a mut [f32]) -> Self {
+        Disjoint { start: slice.as_mut_ptr(), len: slice.len(), borrowed: PhantomData }
+    }
+
+    /// The stretch `range`.
+    ///
+    /// # Safety
+    /// Nobody else has a stretch that overlaps it, while it is in use.
+    ///
+    /// # Panics
+    /// When it reaches beyond the slice.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "what it is for")]
+    pub(super) unsafe fn at(&self, range: Range<usize>) -> &mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {} elements", self.len);
+        // SAFETY: it lies in the slice (checked), and the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+/// Runs `f` on ranges that together are `0..count`, on all threads of the crew this thread leads; on the whole without
+/// one. `elements` is how many elements each of `count` stands for.
+pub(super) fn ranges(count: usize, elements: usize, f: impl Fn(Range<usize>) + Sync) {
+    let parts = (count.saturating_mul(elements) / ELEMENTS).min(threads()).min(MAX_PARTS).min(count);
+    if parts < 2 {
+        return f(0..count);
+    }
+    let mut all = SmallVec::<[Range<usize>; MAX_PARTS]>::new();
+    all.extend((0..parts).map(|part| part * count / parts..(part + 1) * count / parts));
+    each(&mut all, |range| f(range.clone()));
 }
 
 /// Elements that are worth a part of their own when each costs next to nothing: a few microseconds' worth of memory.
@@ -411,6 +456,29 @@ mod tests {
             });
             assert!(y.iter().zip(&z).zip(&x).all(|((&y, &z), &x)| y == 1.0 + x && z == 2.0 * x), "{len}");
         }
+    }
+
+    #[test]
+    fn disjoint_stretches_of_one_slice() {
+        let mut y = vec![0.0; 40 * ELEMENTS / 8];
+        let mut crew = Crew::new(3).unwrap();
+        let shared = Disjoint::new(&mut y);
+        crew.lead(|| {
+            ranges(40, ELEMENTS / 8, |range| {
+                for i in range {
+                    // SAFETY: every number is in one range.
+                    unsafe { shared.at(i * ELEMENTS / 8..(i + 1) * ELEMENTS / 8) }.fill(i as f32);
+                }
+            });
+        });
+        assert!(y.chunks(ELEMENTS / 8).enumerate().all(|(i, y)| y.iter().all(|&y| y == i as f32)));
+    }
+
+    #[test]
+    #[should_panic(expected = "2..5 of 4 elements")]
+    fn stretches_beyond_the_end() {
+        // SAFETY: nobody else has the slice.
+        unsafe { Disjoint::new(&mut [0.0; 4]).at(2..5) };
     }
 
     #[test]

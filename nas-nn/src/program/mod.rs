@@ -6,9 +6,11 @@ mod fuse;
 mod limits;
 mod parts;
 mod pass_on;
+mod place;
 mod plan;
 mod profile;
 mod recycle;
+mod step;
 mod table;
 mod work;
 
@@ -33,8 +35,8 @@ pub use work::Rates;
 
 use arena::{Parts, cut};
 pub(crate) use plan::root_of;
-use plan::{GradPlace, Place, Step};
 use profile::Clocks;
+use step::{GradPlace, Place, Step};
 
 /// A [`Graph`] compiled for one batch size.
 ///

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::plan::Step;
+use super::step::Step;
 use super::work::Rates;
 use crate::graph::Shape;
 use crate::kernel::axpy;
@@ -50,15 +50,20 @@ impl Step {
         [forward, backward]
     }
 
-    /// Floats of `spare` memory that either pass takes to run in parts on several threads.
+    /// Floats of `spare` memory that either pass of a whole batch takes to run in parts on several threads.
     pub(super) fn spare(&self, batch: usize, threads: usize) -> [usize; 2] {
-        let shapes: SmallVec<[&Shape; 4]> = self.shapes.iter().collect();
         let sizes = self.part_sizes(batch, batch, threads);
-        let sums = self.backward.as_ref().map_or(0, |back| back.sums);
-        [(sizes[0], 0), (sizes[1], sums)].map(|(size, sums)| {
+        // A part works in no more than a whole batch does.
+        let forward = (self.forward.scratch_floats, 0);
+        let backward = self.backward.as_ref().map_or((0, 0), |back| {
+            let sums = if sizes[1] < batch { back.sums } else { 0 };
+            (back.scratch_floats - sums, sums)
+        });
+        let of_parts = |size: usize, (scratch, sums): (usize, usize)| {
             let parts = batch.div_ceil(size);
-            if parts < 2 { 0 } else { parts * self.op.scratch(&shapes, &self.shape, size) + (parts - 1) * sums }
-        })
+            if parts < 2 { 0 } else { parts * scratch + (parts - 1) * sums }
+        };
+        [of_parts(sizes[0], forward), of_parts(sizes[1], backward)]
     }
 }
 

@@ -1,17 +1,18 @@
 //! Planning: which steps run, how long every value lives, and where it stands in the arena.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::arena::{Cuts, Part, Region};
+use super::arena::{Cuts, Region};
 use super::feed::Input;
 use super::fuse::fuse;
 use super::limits::{check_total, check_values};
 use super::parts;
 use super::pass_on::pass_on;
+use super::place::place;
 use super::profile::Pass;
+use super::step::{BackwardPlan, ForwardPlan, GradPlace, GradTarget, Place, Step};
 use super::work::{Rates, Worker};
 use crate::error::GraphError;
 use crate::graph::{Graph, Kind, Node, Shape, Var};
@@ -34,93 +35,6 @@ pub struct Plan {
     floats: usize,
     /// Floats of everything that has memory, if nothing shared it.
     unshared: usize,
-}
-
-/// One op of the program.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) path: String,
-    pub(crate) op: Arc<dyn Op>,
-    pub(crate) shapes: SmallVec<[Shape; 4]>,
-    pub(crate) shape: Shape,
-    pub(crate) states: Range<usize>,
-    pub(crate) saved: Space,
-    /// Whether it may run in parts of the batch.
-    pub(crate) by_example: bool,
-    /// Seconds that the forward pass of a whole batch is expected to take.
-    pub(crate) seconds: f64,
-    pub(crate) forward: ForwardPlan,
-    pub(crate) backward: Option<BackwardPlan>,
-    /// The paths of nodes that were fused into this one.
-    pub(crate) fused: Vec<String>,
-    /// Output, gradient, what is saved, working memory of forward and backward, each from one pass to another or to the end.
-    pub(crate) memory: [Option<Memory>; 5],
-}
-
-/// A region with the step and pass that use it first and last; nothing when it stays.
-pub(crate) type Memory = (Region, (usize, Pass), Option<(usize, Pass)>);
-
-impl Step {
-    /// The trainable numbers it reads.
-    pub(crate) fn parameters(&self) -> usize {
-        let parameters = self.forward.inputs.iter().filter_map(|place| match place {
-            Place::Param(range) => Some(range.len()),
-            _ => None,
-        });
-        parameters.sum()
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct ForwardPlan {
-    pub(crate) cuts: Cuts,
-    pub(crate) inputs: SmallVec<[Place; 4]>,
-    pub(crate) output: Part,
-    pub(crate) saved: Part,
-    pub(crate) scratch: Part,
-    pub(crate) scratch_floats: usize,
-}
-
-#[derive(Debug)]
-pub(crate) struct BackwardPlan {
-    pub(crate) cuts: Cuts,
-    pub(crate) param_cuts: Cuts,
-    pub(crate) inputs: SmallVec<[Place; 4]>,
-    pub(crate) output: Part,
-    pub(crate) grad: Part,
-    pub(crate) saved: Part,
-    pub(crate) scratch: Part,
-    pub(crate) scratch_floats: usize,
-    pub(crate) grads: SmallVec<[Option<GradTarget>; 4]>,
-    /// Seconds that a whole batch is expected to take.
-    pub(crate) seconds: f64,
-    /// Examples in a part, where gradients are sums over parts.
-    pub(crate) part: Option<usize>,
-    /// Floats of all those gradients together.
-    pub(crate) sums: usize,
-}
-
-/// Where a value is read from.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    Feed(usize),
-    Param(Range<usize>),
-    Constant(Arc<[f32]>),
-    Arena(Part),
-}
-
-/// Where a gradient is written.
-#[derive(Debug)]
-pub(crate) struct GradTarget {
-    pub(crate) place: GradPlace,
-    /// Whether this is the first gradient to arrive there in a step.
-    pub(crate) fresh: bool,
-}
-
-#[derive(Debug)]
-pub(crate) enum GradPlace {
-    Arena(u16),
-    Param(u16),
 }
 
 impl Plan {
@@ -209,14 +123,14 @@ impl Plan {
 }
 
 /// Regions start at multiples of this many floats: a cache line.
-const ALIGN: usize = 16;
+pub(super) const ALIGN: usize = 16;
 
 /// A value that needs memory from one moment to another.
 #[derive(Debug, Clone, Copy)]
-struct Life {
-    floats: usize,
-    from: usize,
-    to: usize,
+pub(super) struct Life {
+    pub(super) floats: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
 }
 
 impl Life {
@@ -631,57 +545,5 @@ fn mark(nodes: &[Node], used: &mut [bool], i: usize) {
                 open.push(x.index());
             }
         }
-    }
-}
-
-/// A start for every life so that lives that meet in time do not meet in memory, and the floats it takes.
-///
-/// Largest first, each at the lowest place that is free all its life.
-fn place(lives: &[Life]) -> (Vec<usize>, usize) {
-    let mut order: Vec<usize> = (0..lives.len()).filter(|&i| lives[i].floats > 0).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].floats), lives[i].from));
-    let mut starts = vec![0; lives.len()];
-    let mut floats = 0;
-    // Placed lives by start, so that the gaps between those that meet in time come in order.
-    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
-    for i in order {
-        let life = lives[i];
-        let size = life.floats.next_multiple_of(ALIGN);
-        let mut start = 0;
-        for &other in &placed {
-            let theirs = lives[other];
-            if theirs.to < life.from || life.to < theirs.from {
-                continue;
-            }
-            if starts[other] >= start + size {
-                break;
-            }
-            start = start.max(starts[other] + theirs.floats.next_multiple_of(ALIGN));
-        }
-        starts[i] = start;
-        floats = floats.max(start + size);
-        let at = placed.partition_point(|&other| starts[other] <= start);
-        placed.insert(at, i);
-    }
-    (starts, floats)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lives_that_meet_do_not_share_memory() {
-        let life = |floats, from, to| Life { floats, from, to };
-        let lives = [life(100, 0, 3), life(50, 2, 5), life(100, 4, 6), life(10, 0, 6), life(0, 0, 9)];
-        let (starts, floats) = place(&lives);
-        for (i, a) in lives.iter().enumerate() {
-            for (j, b) in lives.iter().enumerate().filter(|&(j, _)| j != i) {
-                let in_time = a.from <= b.to && b.from <= a.to;
-                let in_memory = starts[i] < starts[j] + b.floats && starts[j] < starts[i] + a.floats;
-                assert!(!(in_time && in_memory) || a.floats * b.floats == 0, "{i} and {j}");
-            }
-        }
-        assert!(floats < 100 + 50 + 100 + 10, "the first and the third share memory");
     }
 }

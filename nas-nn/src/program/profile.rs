@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::plan::Step;
+use super::step::Step;
 use super::work::Work;
 
 /// The pass of a step that was measured.

@@ -5,8 +5,8 @@ use std::time::Instant;
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::plan::Step;
 use super::profile::Pass;
+use super::step::Step;
 use crate::graph::Shape;
 use crate::kernel;
 use crate::op::{Op, Space};
