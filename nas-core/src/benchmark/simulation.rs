@@ -261,8 +261,6 @@ mod tests {
     use crate::strategy::{Evolution, RandomSearch};
     use crate::{Seed, benchmark};
 
-    const ON: AtomicBool = AtomicBool::new(true);
-
     fn random(table: &Table, seed: u64) -> RandomSearch {
         RandomSearch::new(table.space().clone(), Seed::new(seed))
     }
@@ -295,7 +293,7 @@ mod tests {
         let trace = simulation.run(&mut random(&table, 1), Limit::Queries(1 << 20), &off()).unwrap();
         assert_eq!((trace.len(), trace.regret(15_625)), (15_625, 0.0));
         assert!(trace.queries_to(0.0).unwrap() <= trace.len());
-        let stopped = simulation.run(&mut random(&table, 1), Limit::Queries(9), &ON).unwrap();
+        let stopped = simulation.run(&mut random(&table, 1), Limit::Queries(9), &AtomicBool::new(true)).unwrap();
         assert!(stopped.is_empty() && stopped.elapsed().is_none());
     }
 
