@@ -47,6 +47,22 @@ impl Rewards {
     }
 }
 
+/// Generalised advantage estimates of an episode whose only reward comes at its end (Schulman et al., 2016), appended to
+/// `out`: Aₜ = Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γ V(sₜ₊₁) − V(sₜ), and V = 0 after the last of `values`.
+///
+/// With γ = λ = 1 that is `reward` − V(sₜ).
+pub fn gae(values: &[f64], reward: f64, gamma: f64, gae_lambda: f64, out: &mut Vec<f64>) {
+    let start = out.len();
+    out.resize(start + values.len(), 0.0);
+    let (mut next, mut advantage, mut reward) = (0.0, 0.0, reward);
+    for (value, out) in values.iter().zip(&mut out[start..]).rev() {
+        let delta = reward + gamma * next - value;
+        advantage = delta + gamma * gae_lambda * advantage;
+        *out = advantage;
+        (next, reward) = (*value, 0.0);
+    }
+}
+
 fn clean(reward: Option<f64>) -> f64 {
     reward.filter(|r| r.is_finite()).unwrap_or(f64::NEG_INFINITY)
 }
@@ -77,6 +93,21 @@ mod tests {
         for x in values {
             assert_eq!(plain.shape(Some(x)), changed.shape(Some((9.0_f64 * x).exp() - 4.0)));
         }
+    }
+
+    #[test]
+    fn advantages_of_four_steps_by_hand() {
+        let estimate = |gamma, lambda| {
+            let mut out = vec![9.0];
+            gae(&[0.5, 0.25, 1.0, 0.75], 2.0, gamma, lambda, &mut out);
+            out
+        };
+        assert_eq!(estimate(1.0, 1.0), [9.0, 1.5, 1.75, 1.0, 1.25]);
+        // Temporal differences alone.
+        assert_eq!(estimate(1.0, 0.0), [9.0, -0.25, 0.75, -0.25, 1.25]);
+        let deltas = [0.9 * 0.25 - 0.5, 0.9 * 1.0 - 0.25, 0.9 * 0.75 - 1.0, 2.0 - 0.75];
+        let expected = [3, 2, 1, 0].map(|k| (3 - k..4).rev().fold(0.0, |a, t| deltas[t] + 0.9 * 0.5 * a));
+        assert!(estimate(0.9, 0.5)[1..].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]

@@ -40,21 +40,33 @@ pub mod value;
 use nas_core::strategy::{Evolution, LocalSearch, RandomSearch, Tpe};
 use nas_core::{Purpose, SearchSpace, Seed, Strategy};
 
-pub use agent::{Agent, PqtSurrogate, Reinforce};
+pub use agent::{Agent, Plan, PqtSurrogate, Reinforce};
 pub use controller::Controller;
 pub use environment::{Choice, Environment, Episode};
 pub use policy::Policy;
 pub use value::ValueFunction;
 
 use advantage::Shaping;
+use agent::{A2c, Ppo, Pqt, Ratio, ReinforceNats, RiskSeeking, SelfImitation};
 use policy::{Independent, Lstm};
-use value::{Critic, MovingBaseline};
+use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 10] = [
+pub const STRATEGIES: [&str; 21] = [
     "reinforce",
     "reinforce-critic",
+    "reinforce-loo",
     "reinforce-lstm",
+    "a2c",
+    "ppo",
+    "ppo-critic",
+    "ppo-lstm",
+    "ppo-queue",
+    "pqt",
+    "pqt-fast",
+    "pqt-lstm",
+    "risk-seeking",
+    "self-imitation",
     "pqt-surrogate",
     "pqt-surrogate-one-hot",
     "elite-mutation-gp",
@@ -65,7 +77,7 @@ pub const STRATEGIES: [&str; 10] = [
 ];
 
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
-pub const PUBLISHED: [&str; 2] = ["evolution-p10-s3", "evolution-p100-s25"];
+pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
 /// The most logits of an episode's steps together, and the most inputs of a critic or a surrogate: beyond them an update takes
 /// gigabytes.
@@ -84,7 +96,7 @@ pub enum StrategyError {
     /// Its policy or critic would not fit in memory.
     #[error(
         "the space \"{space}\" is too large for the agent \"{name}\": {slots} slots with {options} options in all; \
-         agents for every size: evolution, random"
+         agents for every size: evolution, local-search, random"
     )]
     TooLarge {
         /// The agent.
@@ -100,63 +112,93 @@ pub enum StrategyError {
 
 /// The strategy called `name` on `space`.
 ///
-/// `reinforce`: independent logits and a moving baseline. `reinforce-critic`: with a learned critic. `reinforce-lstm`: with a
-/// recurrent policy. `pqt-surrogate`: a policy and elite edits filtered by a Gaussian process; `elite-mutation-gp` is it without
-/// the policy, `pqt-surrogate-one-hot` without features of the space. `evolution`, `local-search`, `tpe` and `random` are
-/// controls without a policy; `evolution-p10-s3` and `evolution-p100-s25` are evolution as published.
+/// | name | what it is |
+/// | --- | --- |
+/// | `reinforce` | [`Reinforce`], independent logits, a moving baseline |
+/// | `reinforce-critic`, `reinforce-loo` | with a learned critic; with the mean of the batch's others as the baseline |
+/// | `reinforce-lstm` | with a recurrent policy |
+/// | `a2c` | [`A2c`](agent::A2c), independent logits, a critic |
+/// | `ppo` | [`Ppo`](agent::Ppo), independent logits, a moving baseline, the ratio of whole episodes |
+/// | `ppo-critic` | with a critic, advantages and ratios of single choices |
+/// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
+/// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`](agent::Pqt), safe and fast; with a recurrent policy |
+/// | `risk-seeking`, `self-imitation` | [`RiskSeeking`](agent::RiskSeeking), [`SelfImitation`](agent::SelfImitation) |
+/// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
+/// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
+/// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
+/// | `reinforce-nats`, `evolution-p10-s3`, `evolution-p100-s25` | as published, repeats included |
 ///
 /// # Errors
 /// When there is none; the error lists them. When the space has so many slots and options that the agent would need
 /// gigabytes.
 pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn Strategy>, StrategyError> {
+    let Some(&name) = STRATEGIES.iter().chain(&PUBLISHED).find(|known| **known == name) else {
+        return Err(StrategyError::Unknown { name: name.to_owned() });
+    };
     let environment = Environment::new(space.clone());
-    let arity = environment.arity();
-    let (slots, options, widest) = (arity.len(), arity.iter().sum(), arity.iter().copied().max().unwrap_or(0));
-    let check = |name, logits: usize, inputs: usize| {
-        if logits <= LOGITS && inputs <= CRITIC_INPUTS {
-            return Ok(());
-        }
-        Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options })
-    };
     let mut rng = seed.stream(Purpose::Policy, 0);
-    let reinforce = |policy: Box<dyn Policy>, value: Box<dyn ValueFunction>, name| -> Box<dyn Strategy> {
-        Box::new(Controller::new(Reinforce::new(name, policy, value, Shaping::Rank), space.clone(), seed))
-    };
-    let independent = || Box::new(Independent::new(&environment, 0.2));
+    let arity = environment.arity();
+    let (slots, options) = (arity.len(), arity.iter().sum::<usize>());
+    let logits = if name.ends_with("-lstm") { slots * options } else { options };
+    let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
+    let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
+    let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
+    if !without_policy.contains(&name) && (logits > LOGITS || inputs > CRITIC_INPUTS) {
+        return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
+    }
+
+    let independent = |learning_rate| Box::new(Independent::new(&environment, learning_rate));
+    let baseline = Box::<MovingBaseline>::default;
+    let rank = Shaping::Rank;
+    let space = space.clone();
     Ok(match name {
-        "reinforce" => {
-            check("reinforce", slots * widest, 0)?;
-            reinforce(independent(), Box::<MovingBaseline>::default(), "reinforce")
-        }
+        "reinforce" => controlled(Reinforce::new(name, independent(0.2), baseline(), rank), space, seed),
         "reinforce-critic" => {
-            check("reinforce-critic", slots * widest, options)?;
-            reinforce(independent(), Box::new(Critic::new(&environment, 0.01, &mut rng)), "reinforce-critic")
+            let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
+            controlled(Reinforce::new(name, independent(0.2), critic, rank), space, seed)
         }
+        "reinforce-loo" => controlled(Reinforce::new(name, independent(0.2), Box::new(LeaveOneOut), rank), space, seed),
         "reinforce-lstm" => {
-            check("reinforce-lstm", slots * options, 0)?;
             let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
-            reinforce(policy, Box::<MovingBaseline>::default(), "reinforce-lstm")
+            controlled(Reinforce::new(name, policy, baseline(), rank), space, seed)
         }
-        "pqt-surrogate" => {
-            check("pqt-surrogate", 0, options)?;
-            Box::new(PqtSurrogate::new(space.clone(), seed))
+        "reinforce-nats" => controlled(ReinforceNats::new(&environment, &mut rng), space, seed),
+        "a2c" => {
+            let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
+            controlled(A2c::new(name, independent(0.1), critic, rank), space, seed)
         }
-        "pqt-surrogate-one-hot" => {
-            check("pqt-surrogate-one-hot", 0, options)?;
-            Box::new(PqtSurrogate::one_hot(space.clone(), seed))
+        "ppo" => controlled(Ppo::new(name, independent(0.2), baseline(), rank), space, seed),
+        "ppo-critic" => {
+            let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
+            let mut agent = Ppo::new(name, independent(0.2), critic, rank);
+            agent.ratio = Ratio::Token;
+            controlled(agent, space, seed)
         }
-        "elite-mutation-gp" => {
-            check("elite-mutation-gp", 0, options)?;
-            Box::new(PqtSurrogate::elite_mutation(space.clone(), seed))
+        "ppo-lstm" => {
+            let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
+            controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
         }
-        "evolution" => Box::new(Evolution::new(space.clone(), seed)),
-        "evolution-p10-s3" => Box::new(Evolution::published_10_3(space.clone(), seed)),
-        "evolution-p100-s25" => Box::new(Evolution::published_100_25(space.clone(), seed)),
-        "local-search" => Box::new(LocalSearch::new(space.clone(), seed)),
-        "tpe" => Box::new(Tpe::new(space.clone(), seed)),
-        "random" => Box::new(RandomSearch::new(space.clone(), seed)),
+        "ppo-queue" => controlled(Ppo::new(name, independent(0.1), baseline(), rank).with_queue(), space, seed),
+        "pqt" => controlled(Pqt::new(name, independent(0.1)), space, seed),
+        "pqt-fast" => controlled(Pqt::fast(name, independent(0.2)), space, seed),
+        "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
+        "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
+        "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),
+        "pqt-surrogate" => Box::new(PqtSurrogate::new(space, seed)),
+        "pqt-surrogate-one-hot" => Box::new(PqtSurrogate::one_hot(space, seed)),
+        "elite-mutation-gp" => Box::new(PqtSurrogate::elite_mutation(space, seed)),
+        "evolution" => Box::new(Evolution::new(space, seed)),
+        "evolution-p10-s3" => Box::new(Evolution::published_10_3(space, seed)),
+        "evolution-p100-s25" => Box::new(Evolution::published_100_25(space, seed)),
+        "local-search" => Box::new(LocalSearch::new(space, seed)),
+        "tpe" => Box::new(Tpe::new(space, seed)),
+        "random" => Box::new(RandomSearch::new(space, seed)),
         _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })
+}
+
+fn controlled<A: Agent + 'static>(agent: A, space: SearchSpace, seed: Seed) -> Box<dyn Strategy> {
+    Box::new(Controller::new(agent, space, seed))
 }
 
 #[cfg(test)]

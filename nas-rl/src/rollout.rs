@@ -5,6 +5,8 @@ use crate::environment::Episode;
 /// A finished episode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
+    /// The number of its trial.
+    pub number: u64,
     /// What was chosen, and how.
     pub episode: Episode,
     /// What it was worth; nothing when it failed.
@@ -17,17 +19,15 @@ pub struct Finished {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Drawn {
     /// The agent's policy.
-    Policy,
+    Policy {
+        /// ln π of the episode when it was drawn.
+        log_prob: f64,
+        /// How often the policy was updated since.
+        age: u64,
+    },
     /// Something else, which drew it with a probability whose logarithm is `log_prob`.
     Elsewhere {
         /// ln μ.
         log_prob: f64,
     },
-}
-
-/// The episodes since the last update, in trial order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rollout {
-    /// The episodes.
-    pub finished: Vec<Finished>,
 }

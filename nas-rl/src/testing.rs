@@ -33,6 +33,11 @@ pub(crate) fn conditional() -> SearchSpace {
         .unwrap()
 }
 
+/// The first option that is not masked.
+pub(crate) fn first_open(mask: &[bool]) -> usize {
+    mask.iter().position(|&open| open).unwrap()
+}
+
 /// The episodes of all architectures.
 pub(crate) fn episodes(environment: &Environment) -> Vec<Episode> {
     let space = environment.space();
@@ -62,4 +67,10 @@ pub(crate) fn run(
         tell(strategy, number, proposal, reward);
     }
     all
+}
+
+/// A finished episode that the present policy drew.
+pub(crate) fn finished(sampled: crate::policy::Sampled, reward: Option<f64>) -> crate::rollout::Finished {
+    let drawn = crate::rollout::Drawn::Policy { log_prob: sampled.log_prob, age: 0 };
+    crate::rollout::Finished { number: 0, episode: sampled.episode, reward, drawn }
 }

@@ -7,18 +7,37 @@ use nas_core::Rng;
 use nas_nn::optim::{Adam, Optimizer as _};
 use nas_nn::{Feed, Graph, Params, Program};
 
-use crate::environment::{Choice, Environment, Episode};
+use crate::environment::{Environment, Episode};
 
 /// Predicts the (shaped) reward that an episode will end with.
 pub trait ValueFunction: Send {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// V(s) of every state of `episode`: the reward expected before each of its choices.
-    fn predict(&mut self, episode: &Episode) -> Vec<f64>;
+    /// Writes V(s) of every state of every episode of `batch` to `out`: the reward expected before each of its choices, in
+    /// order. `rewards` are what the episodes ended with, for baselines that compare within a batch; no episode's value may
+    /// depend on its own.
+    fn predict(&mut self, batch: &[&Episode], rewards: &[f64], out: &mut Vec<f64>);
 
-    /// Learns from episodes and their rewards, all finite; the mean squared error over all states before.
-    fn update(&mut self, batch: &[(&Episode, f64)]) -> f64;
+    /// Learns from episodes and their rewards, all finite.
+    fn update(&mut self, batch: &[&Episode], rewards: &[f64]);
+}
+
+/// Nothing is expected: rewards that lie around zero already, such as ranks, are their own advantages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoBaseline;
+
+impl ValueFunction for NoBaseline {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn predict(&mut self, batch: &[&Episode], _: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        out.resize(batch.iter().map(|episode| episode.len()).sum(), 0.0);
+    }
+
+    fn update(&mut self, _: &[&Episode], _: &[f64]) {}
 }
 
 /// A moving average of the rewards seen, the same for all episodes: b ← 0.9 b + 0.1 r, corrected for its start at zero.
@@ -33,35 +52,54 @@ pub struct MovingBaseline {
 /// The weight of the past.
 const DECAY: f64 = 0.9;
 
+impl MovingBaseline {
+    /// b; 0 before anything was seen.
+    pub fn value(&self) -> f64 {
+        if self.weight > 0.0 { self.sum / self.weight } else { 0.0 }
+    }
+
+    /// Takes note of a reward.
+    pub fn push(&mut self, reward: f64) {
+        self.sum = DECAY * self.sum + (1.0 - DECAY) * reward;
+        self.weight = DECAY * self.weight + (1.0 - DECAY);
+    }
+}
+
 impl ValueFunction for MovingBaseline {
     fn name(&self) -> &'static str {
         "moving-baseline"
     }
 
-    fn predict(&mut self, episode: &Episode) -> Vec<f64> {
-        let value = if self.weight > 0.0 { self.sum / self.weight } else { 0.0 };
-        vec![value; episode.choices.len()]
+    fn predict(&mut self, batch: &[&Episode], _: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        out.resize(batch.iter().map(|episode| episode.len()).sum(), self.value());
     }
 
-    fn update(&mut self, batch: &[(&Episode, f64)]) -> f64 {
-        let error = squared_error(self, batch);
-        for &(_, reward) in batch {
-            self.sum = DECAY * self.sum + (1.0 - DECAY) * reward;
-            self.weight = DECAY * self.weight + (1.0 - DECAY);
-        }
-        error
+    fn update(&mut self, _: &[&Episode], rewards: &[f64]) {
+        rewards.iter().for_each(|&reward| self.push(reward));
     }
 }
 
-/// The mean of (r − V(s))² over all states of all episodes.
-fn squared_error(value: &mut dyn ValueFunction, batch: &[(&Episode, f64)]) -> f64 {
-    let (mut sum, mut count) = (0.0, 0);
-    for &(episode, reward) in batch {
-        let values = value.predict(episode);
-        sum += values.iter().map(|v| (reward - v).powi(2)).sum::<f64>();
-        count += values.len();
+/// The mean reward of the other episodes of the batch (Kool, van Hoof and Welling, 2019); of an only one zero.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeaveOneOut;
+
+impl ValueFunction for LeaveOneOut {
+    fn name(&self) -> &'static str {
+        "leave-one-out"
     }
-    sum / count.max(1) as f64
+
+    fn predict(&mut self, batch: &[&Episode], rewards: &[f64], out: &mut Vec<f64>) {
+        let sum: f64 = rewards.iter().sum();
+        let others = rewards.len().saturating_sub(1).max(1) as f64;
+        out.clear();
+        for (episode, reward) in batch.iter().zip(rewards) {
+            let value = if rewards.len() > 1 { (sum - reward) / others } else { 0.0 };
+            out.resize(out.len() + episode.len(), value);
+        }
+    }
+
+    fn update(&mut self, _: &[&Episode], _: &[f64]) {}
 }
 
 /// The most states the critic sees at once.
@@ -110,12 +148,12 @@ impl Critic {
         self.first[self.first.len() - 1]
     }
 
-    /// Writes the state after `choices` as row `i`.
-    fn write(&mut self, i: usize, choices: &[Choice]) {
+    /// Writes the state after the first `t` choices of `episode` as row `i`.
+    fn write(&mut self, i: usize, episode: &Episode, t: usize) {
         let width = self.width();
         let row = &mut self.x[i * width..][..width];
         row.fill(0.0);
-        for choice in choices {
+        for choice in episode.choices().take(t) {
             row[self.first[choice.slot] + choice.option] = 1.0;
         }
     }
@@ -126,27 +164,25 @@ impl ValueFunction for Critic {
         "critic"
     }
 
-    fn predict(&mut self, episode: &Episode) -> Vec<f64> {
-        let mut values = Vec::new();
-        let states: Vec<&[Choice]> = (0..episode.choices.len()).map(|t| &episode.choices[..t]).collect();
+    fn predict(&mut self, batch: &[&Episode], _: &[f64], out: &mut Vec<f64>) {
+        out.clear();
+        let states: Vec<(&Episode, usize)> = batch.iter().flat_map(|e| (0..e.len()).map(|t| (*e, t))).collect();
         for part in states.chunks(BATCH) {
-            part.iter().enumerate().for_each(|(i, choices)| self.write(i, choices));
+            part.iter().enumerate().for_each(|(i, &(episode, t))| self.write(i, episode, t));
             let feed = Feed::new(part.len()).with("choices", &self.x[..part.len() * self.width()]);
             self.eval.run(&feed, &self.params).expect("an episode fits the critic");
-            values.extend(self.eval.output(0)[..part.len()].iter().copied().map(f64::from));
+            out.extend(self.eval.output(0)[..part.len()].iter().copied().map(f64::from));
         }
-        values
     }
 
-    fn update(&mut self, batch: &[(&Episode, f64)]) -> f64 {
-        let error = squared_error(self, batch);
-        let states = batch.iter().flat_map(|(e, reward)| (0..e.choices.len()).map(|t| (&e.choices[..t], *reward)));
-        let states: Vec<(&[Choice], f64)> = states.collect();
+    fn update(&mut self, batch: &[&Episode], rewards: &[f64]) {
+        let states = batch.iter().zip(rewards).flat_map(|(e, &reward)| (0..e.len()).map(move |t| (*e, t, reward)));
+        let states: Vec<(&Episode, usize, f64)> = states.collect();
         for _ in 0..STEPS {
             let mut gradient = vec![0.0; self.params.len()];
             for part in states.chunks(BATCH) {
-                for (i, &(choices, reward)) in part.iter().enumerate() {
-                    self.write(i, choices);
+                for (i, &(episode, t, reward)) in part.iter().enumerate() {
+                    self.write(i, episode, t);
                     self.y[i] = reward as f32;
                 }
                 let n = part.len();
@@ -155,13 +191,11 @@ impl ValueFunction for Critic {
                 let share = n as f32 / states.len() as f32;
                 gradient.iter_mut().zip(self.train.grads()).for_each(|(sum, g)| *sum += share * g);
             }
-            let before = (self.params.clone(), self.adam.clone());
-            self.adam.step(self.params.values_mut(), &gradient);
-            if !self.params.is_finite() {
-                (self.params, self.adam) = before;
+            // A reward too large for single precision teaches nothing.
+            if gradient.iter().all(|g| g.is_finite()) {
+                self.adam.step(self.params.values_mut(), &gradient);
             }
         }
-        error
     }
 }
 
@@ -170,36 +204,58 @@ mod tests {
     use nas_core::{Purpose, Seed};
 
     use super::*;
-    use crate::testing::cube;
+    use crate::testing::{cube, episodes};
+
+    fn predict(value: &mut dyn ValueFunction, batch: &[&Episode], rewards: &[f64]) -> Vec<f64> {
+        let mut out = vec![f64::NAN];
+        value.predict(batch, rewards, &mut out);
+        out
+    }
 
     #[test]
     fn the_moving_baseline_by_hand() {
         let environment = Environment::new(cube(1, 2));
-        let episode = environment.episode(|_, _, _| 0).unwrap();
+        let episode = &episodes(&environment)[0];
         let mut baseline = MovingBaseline::default();
-        assert_eq!(baseline.predict(&episode), [0.0]);
-        assert_eq!(baseline.update(&[(&episode, 2.0)]), 4.0);
+        assert_eq!(predict(&mut baseline, &[episode], &[]), [0.0]);
+        baseline.update(&[episode], &[2.0]);
         // Corrected for its start, the mean of one reward is that reward.
-        assert!((baseline.predict(&episode)[0] - 2.0).abs() < 1e-12);
-        baseline.update(&[(&episode, 4.0)]);
-        assert!((baseline.predict(&episode)[0] - (0.09 * 2.0 + 0.1 * 4.0) / 0.19).abs() < 1e-12);
+        assert!((predict(&mut baseline, &[episode], &[])[0] - 2.0).abs() < 1e-12);
+        baseline.update(&[episode], &[4.0]);
+        assert!((baseline.value() - (0.09 * 2.0 + 0.1 * 4.0) / 0.19).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_others_mean_by_hand() {
+        let environment = Environment::new(cube(2, 2));
+        let all = episodes(&environment);
+        let batch = [&all[0], &all[1], &all[2]];
+        assert_eq!(predict(&mut LeaveOneOut, &batch, &[1.0, 2.0, 6.0]), [4.0, 4.0, 3.5, 3.5, 1.5, 1.5]);
+        assert_eq!(predict(&mut LeaveOneOut, &batch[..1], &[5.0]), [0.0, 0.0]);
+        assert_eq!(predict(&mut NoBaseline, &batch[..1], &[5.0]), [0.0, 0.0]);
     }
 
     #[test]
     fn the_critic_learns_what_a_choice_is_worth() {
         let environment = Environment::new(cube(3, 3));
-        let episodes: Vec<Episode> = crate::testing::episodes(&environment);
-        let worth = |e: &Episode| e.choices.iter().map(|c| c.option as f64).sum::<f64>() / 3.0 - 1.0;
+        let all = episodes(&environment);
+        let batch: Vec<&Episode> = all.iter().collect();
+        let worth = |e: &&Episode| e.choices().map(|c| c.option as f64).sum::<f64>() / 3.0 - 1.0;
+        let rewards: Vec<f64> = batch.iter().map(worth).collect();
         let mut critic = Critic::new(&environment, 0.01, &mut Seed::new(1).stream(Purpose::Test, 0));
-        let batch: Vec<(&Episode, f64)> = episodes.iter().map(|e| (e, worth(e))).collect();
-        let first = critic.update(&batch);
-        let last = (0..100).map(|_| critic.update(&batch)).last().unwrap();
+        let error = |critic: &mut Critic| {
+            let values = predict(critic, &batch, &[]);
+            let errors = values.chunks_exact(3).zip(&rewards).flat_map(|(v, r)| v.iter().map(move |v| (r - v).powi(2)));
+            errors.sum::<f64>() / values.len() as f64
+        };
+        let first = error(&mut critic);
+        (0..100).for_each(|_| critic.update(&batch, &rewards));
+        let last = error(&mut critic);
         // Over all architectures, the value of a state is its choices so far and the even choice of the rest.
-        for episode in &episodes {
-            let values = critic.predict(episode);
-            for (t, v) in values.iter().enumerate() {
-                let expected = episode.choices[..t].iter().map(|c| c.option as f64 - 1.0).sum::<f64>() / 3.0;
-                assert!((v - expected).abs() < 0.1, "{v}, {expected} after {:?}", &episode.choices[..t]);
+        for episode in &all {
+            for (t, v) in predict(&mut critic, &[episode], &[]).iter().enumerate() {
+                let expected = episode.choices().take(t).map(|c| c.option as f64 - 1.0).sum::<f64>() / 3.0;
+                assert!((v - expected).abs() < 0.1, "{v}, {expected} after {t} of {episode:?}");
             }
         }
         // What is left is the variance of the choices to come: 3, 2 or 1 of them, each of variance 2/27.

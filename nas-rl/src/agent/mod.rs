@@ -1,29 +1,133 @@
 //! Agents: policy, value function and update, one algorithm a file.
 
+mod a2c;
+mod entropy;
+mod figures;
+mod ppo;
+mod pqt;
 mod pqt_surrogate;
+mod queue;
 mod queue_policy;
 mod reinforce;
+mod reinforce_nats;
+mod risk_seeking;
+mod self_imitation;
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use crate::environment::{Environment, Episode};
-use crate::rollout::Rollout;
+use crate::policy::{Policy, Sampled};
+use crate::rollout::{Drawn, Finished};
 
+pub use a2c::A2c;
+pub use entropy::EntropyControl;
+pub(crate) use figures::{Figures, mean, variance};
+pub use ppo::{Ppo, Ratio};
+pub use pqt::Pqt;
 pub use pqt_surrogate::PqtSurrogate;
+pub use queue::{Entry, Queue};
 pub use queue_policy::QueuePolicy;
 pub use reinforce::Reinforce;
+pub use reinforce_nats::ReinforceNats;
+pub use risk_seeking::RiskSeeking;
+pub use self_imitation::SelfImitation;
+
+/// How a controller collects trials for an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Trials that an update learns from; default 5.
+    pub batch: usize,
+    /// Trials drawn evenly before the policy is asked; default 10.
+    pub warmup: u64,
+    /// One trial in this many is drawn evenly, so that a study can always tell whether its policy is better than chance;
+    /// default 10, none: no such trial.
+    pub control: Option<u64>,
+    /// Whether an architecture may be proposed again and is then paid for, as published settings do; default no.
+    pub repeats: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan { batch: 5, warmup: 10, control: Some(10), repeats: false }
+    }
+}
+
+/// What an agent wants to see tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// The episode, and ln π of it.
+    pub sampled: Sampled,
+    /// The trial that it is an edit of, if it is no plain draw from the policy.
+    pub parent: Option<u64>,
+}
 
 /// Acts, and learns from what came of it.
 pub trait Agent: Send {
     /// The name it is stored under.
     fn name(&self) -> &'static str;
 
+    /// How trials are collected for it.
+    fn plan(&self) -> Plan {
+        Plan::default()
+    }
+
     /// An episode by its policy.
     ///
     /// # Errors
     /// Never for a policy that keeps to the masks.
-    fn act(&mut self, environment: &Environment, rng: &mut Rng) -> Result<Episode, ArchitectureError>;
+    fn act(&mut self, environment: &Environment, rng: &mut Rng) -> Result<Action, ArchitectureError>;
 
-    /// One update from finished episodes; what it says of itself, under the field's names.
-    fn update(&mut self, rollout: &Rollout) -> Diagnostics;
+    /// One update from finished episodes, in trial order.
+    fn update(&mut self, finished: &[Finished]);
+
+    /// What the last update did, under the field's names.
+    fn diagnostics(&self) -> Diagnostics;
+
+    /// The policy's entropy at the last update, as a share of an even policy's.
+    fn entropy(&self) -> Option<f64>;
+
+    /// The policy.
+    fn policy(&mut self) -> &mut dyn Policy;
+}
+
+/// A plain draw from the policy.
+fn drawn(sampled: Sampled) -> Action {
+    Action { sampled, parent: None }
+}
+
+/// The episodes of `finished`.
+fn episodes(finished: &[Finished]) -> Vec<&Episode> {
+    finished.iter().map(|finished| &finished.episode).collect()
+}
+
+/// `values`, one for each episode, for each of its choices.
+fn spread(batch: &[&Episode], values: impl Iterator<Item = f64>) -> Vec<f64> {
+    batch.iter().zip(values).flat_map(|(episode, value)| std::iter::repeat_n(value, episode.len())).collect()
+}
+
+/// The mean entropy of a step as a share of an even policy's; none where nothing can be chosen.
+fn normalised(entropy: f64, batch: &[&Episode]) -> Option<f64> {
+    let even: f64 = batch.iter().map(|episode| episode.even_entropy()).sum();
+    let steps: usize = batch.iter().map(|episode| episode.len()).sum();
+    (even > 0.0).then(|| entropy * steps as f64 / even).filter(|share| share.is_finite())
+}
+
+/// Updates after which a draw is too old to learn from.
+const OLDEST: u64 = 8;
+
+/// ρ = min(1, π / μ) of every episode, the truncated importance weight of V-trace (Espeholt et al., 2018): 1 for what the
+/// present policy drew, 0 for what it drew more than eight updates ago.
+fn importance(policy: &mut dyn Policy, finished: &[Finished]) -> Vec<f64> {
+    let mut log_probs = Vec::new();
+    let mut weight = |finished: &Finished, log_mu: f64| {
+        log_probs.clear();
+        policy.log_probs(&[&finished.episode], &mut log_probs);
+        (log_probs.iter().sum::<f64>() - log_mu).exp().min(1.0)
+    };
+    let weights = finished.iter().map(|finished| match finished.drawn {
+        Drawn::Policy { age: 0, .. } => 1.0,
+        Drawn::Policy { age, .. } if age > OLDEST => 0.0,
+        Drawn::Policy { log_prob, .. } | Drawn::Elsewhere { log_prob } => weight(finished, log_prob),
+    });
+    weights.collect()
 }

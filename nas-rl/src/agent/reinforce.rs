@@ -2,20 +2,20 @@
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
-use super::Agent;
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, mean, normalised, variance};
 use crate::advantage::{Rewards, Shaping};
-use crate::environment::{Environment, Episode};
-use crate::policy::{self, Policy, Weighted};
-use crate::rollout::{Drawn, Finished, Rollout};
+use crate::environment::Environment;
+use crate::policy::{self, Policy};
+use crate::rollout::Finished;
 use crate::value::ValueFunction;
 
 /// REINFORCE with a value function and an entropy bonus:
 ///
-/// ∇J = E[ρ Σₜ (r − V(sₜ)) ∇ log π(aₜ | sₜ)] + β ∇H
+/// ∇J = E\[ρ Σₜ (r − V(sₜ)) ∇ log π(aₜ | sₜ)\] + β ∇H
 ///
-/// where r is the reward by its rank among all seen, V(sₜ) what was to be expected after the choices before t, and H the mean
-/// entropy of a step. Episodes that the policy did not draw itself weigh ρ = min(1, π / μ), the truncated importance weight
-/// of V-trace (Espeholt et al., 2018), so that the even draws of a study are not lost to its policy.
+/// where r is the reward by its rank among all seen, V(sₜ) what was to be expected after the choices before t, and H the
+/// entropy of all steps. Episodes that the present policy did not draw weigh ρ = min(1, π / μ), the truncated importance
+/// weight of V-trace (Espeholt et al., 2018), so that the even draws of a study are not lost to its policy.
 ///
 /// Published settings with raw rewards and a learning rate of 0.01 or below stay near random search for the first hundreds of
 /// trials; ranks, a large learning rate and no repeats are worth more than the choice of the algorithm.
@@ -24,46 +24,37 @@ pub struct Reinforce {
     policy: Box<dyn Policy>,
     value: Box<dyn ValueFunction>,
     rewards: Rewards,
-    /// β, the weight of the entropy; default 0.01.
-    pub ent_coef: f32,
+    /// How trials are collected.
+    pub plan: Plan,
+    /// β, the weight of the entropy; default 0.01, fixed.
+    pub entropy: EntropyControl,
     /// The largest norm of the policy's gradient; default 10, which only strays meet.
-    pub max_grad_norm: f32,
+    pub max_grad_norm: f64,
     /// The probability that a choice is replaced by an even draw; default 0.05.
     pub noise: f64,
     updates: u64,
     skipped: u64,
+    share: Option<f64>,
+    figures: Figures,
 }
 
 impl Reinforce {
     /// REINFORCE called `name` on `policy` and `value`, with rewards shaped by `shaping`.
     pub fn new(name: &'static str, policy: Box<dyn Policy>, value: Box<dyn ValueFunction>, shaping: Shaping) -> Self {
-        let rewards = Rewards::new(shaping);
         Reinforce {
             name,
             policy,
             value,
-            rewards,
-            ent_coef: 0.01,
+            rewards: Rewards::new(shaping),
+            plan: Plan::default(),
+            entropy: EntropyControl::fixed(0.01),
             max_grad_norm: 10.0,
             noise: 0.05,
             updates: 0,
             skipped: 0,
+            share: None,
+            figures: Figures::default(),
         }
-    }
-
-    /// ρ = min(1, π / μ); one for what the policy drew.
-    fn importance(&mut self, finished: &Finished) -> f64 {
-        match finished.drawn {
-            Drawn::Policy => 1.0,
-            Drawn::Elsewhere { log_prob } => {
-                (policy::log_prob(&mut *self.policy, &finished.episode) - log_prob).exp().min(1.0)
-            }
-        }
-    }
-
-    /// The policy.
-    pub fn policy(&mut self) -> &mut dyn Policy {
-        &mut *self.policy
     }
 }
 
@@ -72,61 +63,67 @@ impl Agent for Reinforce {
         self.name
     }
 
-    fn act(&mut self, environment: &Environment, rng: &mut Rng) -> Result<Episode, ArchitectureError> {
-        policy::sample(&mut *self.policy, environment, self.noise, rng)
+    fn plan(&self) -> Plan {
+        self.plan
     }
 
-    fn update(&mut self, rollout: &Rollout) -> Diagnostics {
-        let finished = &rollout.finished;
-        let mut diagnostics = Diagnostics::default();
-        if finished.is_empty() {
-            return diagnostics;
-        }
+    fn act(&mut self, environment: &Environment, rng: &mut Rng) -> Result<Action, ArchitectureError> {
+        policy::sample(&mut *self.policy, environment, self.noise, rng).map(drawn)
+    }
+
+    fn update(&mut self, finished: &[Finished]) {
+        let batch = episodes(finished);
         finished.iter().for_each(|f| self.rewards.push(f.reward));
         let shaped: Vec<f64> = finished.iter().map(|f| self.rewards.shape(f.reward)).collect();
+        let rho = importance(&mut *self.policy, finished);
 
         // One of each for every choice of every episode.
-        let (mut batch, mut returns, mut values, mut advantages) = (vec![], vec![], vec![], vec![]);
-        for (f, &r) in finished.iter().zip(&shaped) {
-            let rho = self.importance(f);
-            let expected = self.value.predict(&f.episode);
-            let weighted = expected.iter().map(|v| (rho * (r - v)) as f32).collect();
-            batch.push(Weighted { episode: &f.episode, advantages: weighted });
-            returns.extend(expected.iter().map(|_| r));
-            advantages.extend(expected.iter().map(|v| r - v));
-            values.extend(expected);
+        let mut values = Vec::new();
+        self.value.predict(&batch, &shaped, &mut values);
+        let mut advantages = Vec::with_capacity(values.len());
+        let mut weighted = Vec::with_capacity(values.len());
+        let mut left = &values[..];
+        for ((episode, r), rho) in batch.iter().zip(&shaped).zip(&rho) {
+            let (own, others) = left.split_at(episode.len());
+            advantages.extend(own.iter().map(|v| r - v));
+            weighted.extend(own.iter().map(|v| rho * (r - v)));
+            left = others;
         }
-        let update = self.policy.update(&batch, self.ent_coef, self.max_grad_norm);
+        let update = self.policy.update(&batch, &weighted, self.entropy.ent_coef, self.max_grad_norm);
+        self.value.update(&batch, &shaped);
         self.updates += 1;
         self.skipped += u64::from(update.skipped);
-        let targets: Vec<_> = finished.iter().map(|f| &f.episode).zip(shaped).collect();
-        let value_loss = self.value.update(&targets);
+        self.share = normalised(update.entropy, &batch);
+        self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
-        diagnostics.set("policy_loss", update.policy_loss);
-        diagnostics.set("value_loss", value_loss);
-        diagnostics.set("entropy", update.entropy);
-        diagnostics.set("grad_norm", update.grad_norm);
-        diagnostics.set("advantage_std", variance(&advantages).sqrt());
-        diagnostics.set("baseline", mean(&values));
-        diagnostics.set("explained_variance", 1.0 - variance(&advantages) / variance(&returns));
-        diagnostics.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
-        diagnostics.set("updates", self.updates as f64);
-        diagnostics.set("skipped_updates", self.skipped as f64);
-        // The mean of no reward, the variance explained where there is none: such figures do not exist.
-        diagnostics.0.retain(|_, figure| figure.is_finite());
-        diagnostics
+        let explained = 1.0 - variance(&advantages) / variance(&super::spread(&batch, shaped.into_iter()));
+        let rewards: Vec<f64> = finished.iter().filter_map(|f| f.reward).collect();
+        let figures = &mut self.figures;
+        figures.clear();
+        figures.set("policy_loss", update.policy_loss);
+        figures.set("value_loss", mean(&advantages.iter().map(|a| a * a).collect::<Vec<f64>>()));
+        figures.set("entropy", update.entropy);
+        figures.set("ent_coef", self.entropy.ent_coef);
+        figures.set("grad_norm", update.grad_norm);
+        figures.set("advantage_std", variance(&advantages).sqrt());
+        figures.set("baseline", mean(&values));
+        figures.set("explained_variance", explained);
+        figures.set("reward_mean", mean(&rewards));
+        figures.set("updates", self.updates as f64);
+        figures.set("skipped_updates", self.skipped as f64);
     }
-}
 
-/// The mean; NaN of nothing.
-fn mean(x: &[f64]) -> f64 {
-    x.iter().sum::<f64>() / x.len() as f64
-}
+    fn diagnostics(&self) -> Diagnostics {
+        self.figures.diagnostics()
+    }
 
-/// The mean squared distance from the mean.
-fn variance(x: &[f64]) -> f64 {
-    let mean = mean(x);
-    x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64
+    fn entropy(&self) -> Option<f64> {
+        self.share
+    }
+
+    fn policy(&mut self) -> &mut dyn Policy {
+        &mut *self.policy
+    }
 }
 
 #[cfg(test)]
@@ -136,54 +133,62 @@ mod tests {
 
     use super::*;
     use crate::policy::Independent;
-    use crate::testing::cube;
-    use crate::value::MovingBaseline;
+    use crate::rollout::Drawn;
+    use crate::testing::{cube, finished, first_open};
+    use crate::value::{LeaveOneOut, MovingBaseline};
 
     /// Rewards of 0.4 for the first of five arms and 0.3 for the others, plus noise; repeats are allowed.
-    fn bandit(seed: u64) -> f64 {
+    fn bandit(seed: u64, value: Box<dyn ValueFunction>) -> f64 {
         let environment = Environment::new(cube(1, 5));
         let policy = Box::new(Independent::new(&environment, 0.2));
-        let mut agent = Reinforce::new("test", policy, Box::new(MovingBaseline::default()), Shaping::Rank);
-        (agent.noise, agent.ent_coef) = (0.0, 0.0);
+        let mut agent = Reinforce::new("test", policy, value, Shaping::Rank);
+        (agent.noise, agent.entropy.ent_coef) = (0.0, 0.0);
         let mut rng = Seed::new(seed).stream(Purpose::Test, 0);
         for _ in 0..60 {
-            let mut rollout = Rollout::default();
+            let mut batch = Vec::new();
             for _ in 0..5 {
-                let episode = agent.act(&environment, &mut rng).unwrap();
-                let mean = if episode.choices[0].option == 0 { 0.4 } else { 0.3 };
-                let reward = Some(mean + rng.random_range(-0.05..0.05));
-                rollout.finished.push(Finished { episode, reward, drawn: Drawn::Policy });
+                let sampled = agent.act(&environment, &mut rng).unwrap().sampled;
+                let mean = if sampled.episode.choice(0).option == 0 { 0.4 } else { 0.3 };
+                batch.push(finished(sampled, Some(mean + rng.random_range(-0.05..0.05))));
             }
-            agent.update(&rollout);
+            agent.update(&batch);
         }
-        agent.policy().distribution(&[], 0, &[true; 5])[0]
+        let mut p = Vec::new();
+        agent.policy().probabilities(0, &[true; 5], &mut p);
+        p[0]
     }
 
     #[test]
     fn a_bandit_is_learned_within_300_pulls() {
-        let learned = (0..100).filter(|&seed| bandit(seed) > 0.95).count();
+        let learned = (0..100).filter(|&seed| bandit(seed, Box::new(MovingBaseline::default())) > 0.95).count();
         assert!(learned >= 95, "{learned} of 100 seeds");
+        let learned = (0..100).filter(|&seed| bandit(seed, Box::new(LeaveOneOut)) > 0.95).count();
+        assert!(learned >= 95, "leave-one-out: {learned} of 100 seeds");
     }
 
     /// The norm of the first gradient, from one episode drawn by `drawn`.
     fn first_gradient(environment: &Environment, drawn: Drawn) -> f64 {
         let policy = Box::new(Independent::new(environment, 0.2));
         let mut agent = Reinforce::new("test", policy, Box::new(MovingBaseline::default()), Shaping::Raw);
-        agent.ent_coef = 0.0;
-        let episode = environment.episode(|_, _, mask| mask.iter().position(|&open| open).unwrap()).unwrap();
-        let finished = vec![Finished { episode, reward: Some(2.0), drawn }];
-        agent.update(&Rollout { finished }).get("grad_norm").unwrap()
+        agent.entropy.ent_coef = 0.0;
+        let mut rng = Seed::new(1).stream(Purpose::Test, 0);
+        let episode = environment.episode(&mut rng, |_, mask, _| first_open(mask)).unwrap();
+        agent.update(&[Finished { number: 0, episode, reward: Some(2.0), drawn }]);
+        agent.diagnostics().get("grad_norm").unwrap()
     }
 
     #[test]
     fn what_others_drew_weighs_by_its_truncated_importance() {
         let environment = Environment::new(cube(2, 3));
-        let own = first_gradient(&environment, Drawn::Policy);
+        let own = first_gradient(&environment, Drawn::Policy { log_prob: -9.0, age: 0 });
         for (mu, rho) in [(1.0, 1.0 / 9.0), (0.5, 2.0 / 9.0), (1.0 / 9.0, 1.0), (0.01, 1.0)] {
             let log_prob = f64::ln(mu);
-            let weighted = first_gradient(&environment, Drawn::Elsewhere { log_prob });
-            assert!((weighted / own - rho).abs() < 1e-6, "{weighted} {own} {rho}");
+            for drawn in [Drawn::Elsewhere { log_prob }, Drawn::Policy { log_prob, age: 3 }] {
+                let weighted = first_gradient(&environment, drawn);
+                assert!((weighted / own - rho).abs() < 1e-6, "{weighted} {own} {rho}");
+            }
         }
+        assert_eq!(first_gradient(&environment, Drawn::Policy { log_prob: -2.0, age: 9 }), 0.0, "too old");
     }
 
     #[test]
@@ -195,11 +200,32 @@ mod tests {
             let mut rng = Seed::new(1).stream(Purpose::Test, 0);
             let rewards = [Some(f64::NAN), None, Some(f64::INFINITY), Some(1e300), Some(-1e300), Some(0.5)];
             for i in 0..60 {
-                let episode = agent.act(&environment, &mut rng).unwrap();
-                let finished = vec![Finished { episode, reward: rewards[i % 6], drawn: Drawn::Policy }];
-                let said = agent.update(&Rollout { finished });
-                assert!(agent.policy().parameters().iter().all(|x| x.is_finite()), "{said:?}");
+                let sampled = agent.act(&environment, &mut rng).unwrap().sampled;
+                agent.update(&[finished(sampled, rewards[i % 6])]);
+                assert!(agent.policy().parameters().iter().all(|x| x.is_finite()), "{:?}", agent.diagnostics());
             }
         }
+    }
+
+    #[test]
+    fn an_entropy_target_keeps_the_policy_open() {
+        let environment = Environment::new(cube(2, 5));
+        let entropy = |control: EntropyControl| {
+            let policy = Box::new(Independent::new(&environment, 0.2));
+            let mut agent = Reinforce::new("test", policy, Box::new(MovingBaseline::default()), Shaping::Rank);
+            (agent.noise, agent.entropy) = (0.0, control);
+            let mut rng = Seed::new(1).stream(Purpose::Test, 0);
+            for _ in 0..400 {
+                let mut act = || agent.act(&environment, &mut rng).unwrap().sampled;
+                let batch = [act(), act(), act(), act(), act()].map(|sampled| {
+                    let reward = sampled.episode.choices().map(|choice| choice.option as f64).sum();
+                    finished(sampled, Some(reward))
+                });
+                agent.update(&batch);
+            }
+            agent.entropy().unwrap()
+        };
+        let (open, closed) = (entropy(EntropyControl::towards(0.3, 0.01)), entropy(EntropyControl::fixed(0.0)));
+        assert!(closed < 0.05 && (0.15..0.5).contains(&open), "{closed} {open}");
     }
 }

@@ -1,118 +1,76 @@
 //! A recurrent policy: each decision knows the ones before it (Zoph & Le, 2017).
 
 use nas_core::Rng;
-use nas_nn::{Feed, Graph, Init, Params, Program, Var};
+use nas_core::space::KeyMap;
+use nas_nn::optim::{Adam, Optimizer as _, clip_norm};
 
-use super::learner::{self, Learner, Rows};
-use super::{Policy, Update, Weighted, masked_softmax};
-use crate::environment::{Choice, Environment};
+use super::recurrent::{Network, UNITS};
+use super::{Policy, Update, masked_softmax};
+use crate::environment::{Environment, Episode};
 
-/// Units of the LSTM.
-const UNITS: usize = 32;
-/// Width of the embedding of a choice.
-const EMBEDDING: usize = 16;
+/// Floats that remembered prefixes may take: 4 MB.
+const REMEMBERED: usize = 1 << 20;
+/// What is remembered of a prefix: h and c.
+const WIDTH: usize = 2 * UNITS;
 
-/// An LSTM over the open slots. It reads the choice before, and its head, zero at the start so that the policy begins
-/// exactly even, has a logit for every option of every slot.
+/// An LSTM of 32 units over the open slots. It reads the choice before, and its head, zero at the start so that the policy
+/// begins exactly even, has a logit for every option of every slot.
+///
+/// What it remembers after a prefix is computed once an update, however many episodes begin with it.
 pub struct Lstm {
-    learner: Learner,
-    /// One step of the recurrence, forward only: what it remembers after one more token.
-    step: Program,
-    /// The choices read since the last update, (slot, option), and what was remembered after the start and each of them.
-    read: Vec<(usize, usize)>,
-    memories: Vec<Memory>,
-    /// The first column of every slot.
-    first: Vec<usize>,
+    network: Network,
+    adam: Adam,
+    memory: Memory,
+    /// The row of the prefix that is being walked along, and the choice to read after it.
+    at: usize,
+    token: Option<usize>,
+    logits: Vec<f64>,
 }
 
-/// What the network remembers after a token, and what it would choose.
+/// What the network remembers after prefixes that were read.
+#[derive(Default)]
 struct Memory {
-    h: Vec<f32>,
-    c: Vec<f32>,
-    /// One for every column.
-    logits: Vec<f32>,
+    rows: Vec<f32>,
+    /// The row after a row and a token, both in one key.
+    next: KeyMap<usize>,
 }
 
 impl Lstm {
     /// For the slots of `environment`, drawn from `rng`, updated by Adam with `learning_rate`.
-    pub fn new(environment: &Environment, learning_rate: f32, rng: &mut Rng) -> Self {
-        let mut first = Vec::new();
-        let mut columns = 0;
-        for &arity in environment.arity() {
-            first.push(columns);
-            columns += arity;
+    pub fn new(environment: &Environment, learning_rate: f64, rng: &mut Rng) -> Self {
+        Lstm {
+            network: Network::new(environment.arity(), rng),
+            adam: Adam::new(learning_rate as f32),
+            memory: Memory::default(),
+            at: 0,
+            token: None,
+            logits: Vec::new(),
         }
-        let shape = Rows { rows: first.len(), columns };
-        let graph = Graph::new();
-        let mask = learner::mask_input(&graph, shape);
-        let (loss, outputs) = learner::loss(&graph, unrolled(&graph, shape).masked(mask), shape);
-        let token = embed(graph.classes("token", columns + 1, &[]), columns);
-        let state = (graph.input("h", &[UNITS]), graph.input("c", &[UNITS]));
-        let ((h, c), logits) = cell(token, state, columns);
-        let params = Params::init(&graph, rng);
-        let step = Program::eval(&graph, &[h, c, logits], 1).expect("the policy's graph is sound");
-        let learner = Learner::new(&graph, params, loss, &outputs, shape, UNITS, learning_rate);
-        Lstm { learner, step, read: Vec::new(), memories: Vec::new(), first }
     }
 
-    /// 0 at the start, 1 + the column of the choice before after that.
-    fn token(first: &[usize], before: Option<&Choice>) -> usize {
-        before.map_or(0, |choice| 1 + first[choice.slot] + choice.option)
-    }
-
-    /// What is remembered after `prefix`; only choices not read before are computed.
-    fn remember(&mut self, prefix: &[Choice]) -> &Memory {
-        let known = self.read.iter().zip(prefix).take_while(|&(&read, choice)| read == (choice.slot, choice.option));
-        let known = known.count();
-        self.read.truncate(known);
-        self.memories.truncate(known + 1);
-        while self.memories.len() <= prefix.len() {
-            let before = self.memories.len().checked_sub(1).map(|t| &prefix[t]);
-            let token = [Self::token(&self.first, before) as f32];
-            let start = [0.0; UNITS];
-            let (h, c) = self.memories.last().map_or((&start[..], &start[..]), |memory| (&memory.h, &memory.c));
-            self.step
-                .run(&Feed::new(1).with("token", &token).with("h", h).with("c", c), &self.learner.params)
-                .expect("a prefix fits the policy's graph");
-            let [h, c, logits] = [0, 1, 2].map(|i| self.step.output(i).to_vec());
-            self.memories.push(Memory { h, c, logits });
-            self.read.extend(before.map(|choice| (choice.slot, choice.option)));
+    /// Reads `token` after the prefix `before`, if that was not done already; the row of what is then remembered.
+    fn read(&mut self, before: Option<usize>, token: usize) -> usize {
+        let key = (before.map_or(0, |before| before as u128 + 1) << 64) | token as u128;
+        if let Some(&row) = self.memory.next.get(&key) {
+            return row;
         }
-        &self.memories[prefix.len()]
+        let rows = &mut self.memory.rows;
+        let start = rows.len();
+        match before {
+            Some(before) => rows.extend_from_within(before * WIDTH..(before + 1) * WIDTH),
+            None => rows.resize(start + WIDTH, 0.0),
+        }
+        let (h, c) = rows[start..].split_at_mut(UNITS);
+        self.network.read(token, h, c);
+        let row = start / WIDTH;
+        self.memory.next.insert(key, row);
+        row
     }
 
     fn forget(&mut self) {
-        self.read.clear();
-        self.memories.clear();
+        self.memory.rows.clear();
+        self.memory.next.clear();
     }
-}
-
-/// The logits of all steps, [rows, columns], from their `tokens` and a `state` of zeros.
-fn unrolled(graph: &Graph, shape: Rows) -> Var<'_> {
-    let embedded = embed(graph.classes("tokens", shape.columns + 1, &[shape.rows]), shape.columns);
-    let mut state = (graph.input("state", &[UNITS]), graph.input("state", &[UNITS]));
-    let mut rows = Vec::new();
-    for t in 0..shape.rows {
-        let (next, logits) = cell(embedded.slice(0, t, t + 1).reshape(&[EMBEDDING]), state, shape.columns);
-        state = next;
-        rows.push(logits.reshape(&[1, shape.columns]));
-    }
-    rows[0].concat(&rows[1..], 0)
-}
-
-/// The vectors of `tokens`.
-fn embed(tokens: Var<'_>, columns: usize) -> Var<'_> {
-    tokens.shared("choice", |tokens| tokens.embedding(columns + 1, EMBEDDING))
-}
-
-/// One step: the next state and its logits.
-fn cell<'g>(x: Var<'g>, state: (Var<'g>, Var<'g>), columns: usize) -> ((Var<'g>, Var<'g>), Var<'g>) {
-    let mut next = state;
-    let h = x.shared("recurrence", |x| {
-        next = x.lstm_cell(state, UNITS);
-        next.0
-    });
-    (next, h.shared("head", |h| h.linear_with(columns, Init::ZEROS, true)))
 }
 
 impl Policy for Lstm {
@@ -120,32 +78,63 @@ impl Policy for Lstm {
         "lstm"
     }
 
-    fn distribution(&mut self, prefix: &[Choice], slot: usize, mask: &[bool]) -> Vec<f64> {
-        let first = self.first[slot];
-        let logits = &self.remember(prefix).logits[first..];
-        masked_softmax(logits[..mask.len()].iter().copied(), mask)
+    fn begin(&mut self) {
+        if self.memory.rows.len() > REMEMBERED {
+            self.forget();
+        }
+        self.at = self.read(None, 0);
+        self.token = None;
     }
 
-    fn gradient(&mut self, batch: &[Weighted<'_>], ent_coef: f32) -> (Vec<f32>, Update) {
-        let first = &self.first;
-        let place = |choices: &[Choice], t: usize| {
-            (t, first[choices[t].slot], Self::token(first, t.checked_sub(1).map(|before| &choices[before])))
-        };
-        self.learner.gradient(batch, ent_coef, &place)
+    fn probabilities(&mut self, slot: usize, mask: &[bool], out: &mut Vec<f64>) {
+        if let Some(token) = self.token.take() {
+            self.at = self.read(Some(self.at), token);
+        }
+        let h = &self.memory.rows[self.at * WIDTH..][..UNITS];
+        self.network.logits(slot, mask.len(), h, &mut self.logits);
+        masked_softmax(&self.logits, mask, out);
     }
 
-    fn update(&mut self, batch: &[Weighted<'_>], ent_coef: f32, max_grad_norm: f32) -> Update {
-        let (gradient, update) = self.gradient(batch, ent_coef);
+    fn follow(&mut self, slot: usize, option: usize) {
+        self.token = Some(self.network.token(slot, option));
+    }
+
+    fn log_probs(&mut self, batch: &[&Episode], out: &mut Vec<f64>) {
+        self.network.forward(batch, out);
+    }
+
+    fn gradient(&mut self, batch: &[&Episode], advantages: &[f64], ent_coef: f64) -> Update {
+        self.network.forward(batch, &mut Vec::new());
+        self.network.backward(batch, advantages, ent_coef)
+    }
+
+    fn step(&mut self, mut update: Update, max_grad_norm: f64) -> Update {
         self.forget();
-        self.learner.step(gradient, update, max_grad_norm)
+        clip_norm(&mut self.network.gradient, max_grad_norm as f32);
+        update.skipped = !update.grad_norm.is_finite();
+        if !update.skipped {
+            self.adam.step(&mut self.network.weights, &self.network.gradient);
+        }
+        update
     }
 
-    fn parameters(&self) -> &[f32] {
-        self.learner.params.values()
+    fn last_gradient(&self) -> Vec<f64> {
+        self.network.gradient.iter().copied().map(f64::from).collect()
     }
 
-    fn parameters_mut(&mut self) -> &mut [f32] {
+    fn parameters(&self) -> Vec<f64> {
+        self.network.weights.iter().copied().map(f64::from).collect()
+    }
+
+    fn set_parameters(&mut self, parameters: &[f64]) {
         self.forget();
-        self.learner.params.values_mut()
+        let weights = &mut self.network.weights;
+        assert_eq!(weights.len(), parameters.len(), "as many parameters as the policy has");
+        weights.iter_mut().zip(parameters).for_each(|(weight, &x)| *weight = x as f32);
+    }
+
+    fn soften(&mut self, factor: f64) {
+        self.forget();
+        self.network.soften(factor as f32);
     }
 }

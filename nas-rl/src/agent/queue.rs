@@ -1,0 +1,75 @@
+//! The best episodes seen, each once.
+
+use crate::environment::Episode;
+
+/// A queue of the best episodes, the best first; of equals the earlier one. Nothing stands in it twice.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    capacity: usize,
+    entries: Vec<Entry>,
+}
+
+/// An episode in a [`Queue`].
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The number of its trial.
+    pub number: u64,
+    /// The episode.
+    pub episode: Episode,
+    /// What it was worth.
+    pub reward: f64,
+}
+
+impl Queue {
+    /// For up to `capacity` episodes.
+    pub fn new(capacity: usize) -> Self {
+        Queue { capacity, entries: Vec::with_capacity(capacity + 1) }
+    }
+
+    /// Makes room for more episodes, or drops the worst.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        self.entries.truncate(capacity);
+    }
+
+    /// Takes an episode in, if it is among the best and not in already; `true` when it is.
+    pub fn push(&mut self, number: u64, episode: &Episode, reward: f64) -> bool {
+        if !reward.is_finite() || self.entries.iter().any(|entry| entry.episode.tokens() == episode.tokens()) {
+            return false;
+        }
+        let at = self.entries.partition_point(|entry| entry.reward >= reward);
+        if at >= self.capacity {
+            return false;
+        }
+        self.entries.insert(at, Entry { number, episode: episode.clone(), reward });
+        self.entries.truncate(self.capacity);
+        true
+    }
+
+    /// The entries, the best first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::environment::Environment;
+    use crate::testing::{cube, episodes};
+
+    #[test]
+    fn holds_the_best_each_once() {
+        let all = episodes(&Environment::new(cube(2, 3)));
+        let mut queue = Queue::new(3);
+        let told = [(0, 1.0, true), (1, 3.0, true), (0, 1.0, false), (2, 1.0, true), (3, 2.0, true), (4, 0.5, false)];
+        for (number, (which, reward, taken)) in (0..).zip(told) {
+            assert_eq!(queue.push(number, &all[which], reward), taken, "trial {number}");
+        }
+        assert!(!queue.push(9, &all[8], f64::NAN));
+        let numbers = |queue: &Queue| queue.entries().iter().map(|entry| entry.number).collect::<Vec<_>>();
+        assert_eq!(numbers(&queue), [1, 4, 0]);
+        queue.resize(2);
+        assert_eq!(numbers(&queue), [1, 4]);
+    }
+}
