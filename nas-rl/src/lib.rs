@@ -123,8 +123,8 @@ pub enum StrategyError {
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
 /// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`](agent::Pqt), safe and fast; with a recurrent policy |
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`](agent::RiskSeeking), [`SelfImitation`](agent::SelfImitation) |
-/// | `pqt-surrogate` | [`PqtSurrogate`](agent::PqtSurrogate): a policy and elite edits propose, a Gaussian process decides |
-/// | `elite-mutation-gp`, `pqt-surrogate-one-hot` | it without its policy; without features of the space |
+/// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
+/// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
 /// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
 /// | `reinforce-nats`, `evolution-p10-s3`, `evolution-p100-s25` | as published, repeats included |
 ///
@@ -140,8 +140,8 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let arity = environment.arity();
     let (slots, options) = (arity.len(), arity.iter().sum::<usize>());
     let logits = if name.ends_with("-lstm") { slots * options } else { options };
-    let surrogate = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"].contains(&name);
-    let inputs = if name.ends_with("-critic") || name == "a2c" || surrogate { options } else { 0 };
+    let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
+    let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
     let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
     if !without_policy.contains(&name) && (logits > LOGITS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });

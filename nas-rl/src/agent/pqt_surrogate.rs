@@ -11,8 +11,8 @@ use crate::surrogate::{Features, Surrogate};
 /// Priority-queue training whose proposals a surrogate filters by expected improvement.
 ///
 /// A proposal is the best of a pool: samples of a [`QueuePolicy`], and edits of the best five architectures, in which one
-/// decision is drawn again by that policy. What was tried or is on its way is dropped, and the pool filled up with even
-/// draws. The [`Surrogate`] ranks it. The first ten proposals are even draws. While the surrogate's predictions of the last
+/// decision is drawn again by that policy. What was tried or is on its way is dropped; filling the pool up with even draws
+/// made it worse on NAS-Bench-201. The [`Surrogate`] ranks it, and where it is empty the proposal is an even draw. The first ten proposals are even draws. While the surrogate's predictions of the last
 /// 50 rewards are no guide, samples of the policy are proposed as they come.
 ///
 /// Proposals that are on their way count as fantasies, so that batches spread out. The variants replace one part each, to
@@ -130,13 +130,6 @@ impl PqtSurrogate {
             let tokens = self.policy.edit(elite, &mut walk, rng)?;
             self.pool.offer(&self.unseen, tokens, Origin::Mutation { parent });
         }
-        let missing = self.policy_samples + self.elite_edits - self.pool.candidates.len();
-        let (drawn, repeats) = (self.pool.drawn, self.pool.repeats);
-        for _ in 0..missing {
-            self.pool.offer(&self.unseen, space.sample_tokens(rng), Origin::Random);
-        }
-        // Even draws are no work of the policy's: its share of repeats is without them.
-        (self.pool.drawn, self.pool.repeats) = (drawn, repeats);
         Ok(())
     }
 }

@@ -133,7 +133,7 @@ impl Surrogate {
         let predicted = place.map(|place| self.pending.remove(place).1);
         if place != Some(0) {
             self.process.truncate(self.held.len());
-            self.append(tokens.clone());
+            self.append(tokens);
             self.append_pending();
         }
         self.held.push(self.rewards.len());
@@ -158,15 +158,15 @@ impl Surrogate {
         }
     }
 
-    fn append(&mut self, tokens: Tokens) {
+    fn append(&mut self, tokens: &Tokens) {
         let mut vector = vec![0.0; self.features.dimensions()];
-        self.features.write(&tokens, &mut vector);
+        self.features.write(tokens, &mut vector);
         self.process.append(&vector);
     }
 
     fn append_pending(&mut self) {
         for i in 0..self.pending.len() {
-            self.append(self.pending[i].0.clone());
+            self.append(&self.pending[i].0.clone());
         }
     }
 
