@@ -8,7 +8,7 @@ use crate::cli::StudyOnly;
 use crate::error::Result;
 use crate::output::{self, Output};
 use crate::statistics::Summary;
-use crate::study_folder::{self, StudyFolder};
+use crate::study_folder::{self, State, StudyFolder};
 
 /// Shows the state of a study, running or not.
 pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
         }
     }
     let open = trials.iter().filter(|t| !t.is_finished()).count();
-    let running = folder.is_running();
+    let state = folder.state(&trials);
     let best = study_folder::best(&trials);
     let rewards = |random: bool| -> Option<Summary> {
         let of = complete.iter().filter(|t| (t.origin == Origin::Random) == random);
@@ -35,12 +35,12 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
     let models = folder.saved_models();
 
     output.json(&serde_json::json!({
-        "study": args.study, "state": if running { "running" } else { "stopped" }, "space": record.space.name(),
+        "study": args.study, "state": state.name(), "space": record.space.name(),
         "agent": record.strategy, "seed": record.seed, "complete": complete.len(), "failed": failed, "open": open,
         "best": best, "training_seconds": seconds, "diagnostics": last, "models": models,
     }));
     let mut lines = vec![
-        format!("study     {} ({})", args.study.display(), if running { "running now" } else { "stopped" }),
+        format!("study     {} ({})", args.study.display(), state.name()),
         format!("data      {}", config.task),
         format!("space     {}: {} architectures", record.space.name(), record.space.cardinality()),
         format!("agent     {}, seed {}", record.strategy, record.seed.value()),
@@ -61,8 +61,12 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
         lines.push(format!("agent     {}", figures.join(", ")));
     }
     lines.extend(models.iter().map(|model| format!("model     {}", model.display())));
-    let next = if running { "trials" } else { "resume" };
-    lines.push(format!("\nNext: nas {next} {}", args.study.display()));
+    let study = output::typed(&args.study);
+    lines.push(match state {
+        State::Running => format!("\nNext: nas trials {study}"),
+        State::Finished => format!("\nNext: nas show {study} best"),
+        State::Interrupted => format!("\nNext: nas resume {study}"),
+    });
     output.answer(lines.join("\n"));
     Ok(())
 }
