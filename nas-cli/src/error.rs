@@ -8,6 +8,8 @@ use nas_nn::error::ModelError;
 use nas_nn::family::FamilyError;
 use nas_nn::network::NetworkError;
 
+use crate::output;
+
 /// Which kind of trouble it is; scripts see it as the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -80,7 +82,7 @@ impl From<CoreError> for Error {
             CoreError::Space(_) | CoreError::Architecture(_) | CoreError::Budget(_) => Self::new(Kind::Usage, message),
             CoreError::Exists { path } => Self::new(Kind::Study, message).next(format!(
                 "continue it with `nas resume {}` or choose another folder with --study",
-                path.display()
+                output::typed(&path)
             )),
             CoreError::NotFound { .. } => Self::new(Kind::Study, message).next("list studies with `nas studies`"),
             CoreError::Locked { .. } => {

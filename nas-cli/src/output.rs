@@ -1,6 +1,7 @@
 //! Where words go: text or JSON lines on stdout, errors and progress on stderr.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -103,6 +104,13 @@ pub(crate) fn short(n: f64) -> String {
     }
 }
 
+/// `path` as it is typed in a shell: quoted where it must be.
+pub(crate) fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// A duration for people: 42 s, 3 min 20 s, 2 h 5 min.
 pub(crate) fn seconds(seconds: f64) -> String {
     let s = seconds.round() as u64;
@@ -110,5 +118,24 @@ pub(crate) fn seconds(seconds: f64) -> String {
         0..100 => format!("{s} s"),
         100..6000 => format!("{} min {} s", s / 60, s % 60),
         _ => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_typed_as_a_shell_reads_them() {
+        for (path, typed_path) in [
+            ("studies/mini-2", "studies/mini-2"),
+            ("my studies/a", "'my studies/a'"),
+            ("it's", r"'it'\''s'"),
+            ("größe", "größe"),
+            ("a;b$c", "'a;b$c'"),
+            ("", "''"),
+        ] {
+            assert_eq!(typed(Path::new(path)), typed_path);
+        }
     }
 }

@@ -6,6 +6,7 @@ use nas_core::{SqliteStorage, Storage as _, StudyRecord, Trial};
 
 use crate::config::{Config, Work};
 use crate::error::{Error, Kind, Result};
+use crate::output;
 
 /// The folder of a study.
 #[derive(Debug, Clone)]
@@ -45,11 +46,46 @@ impl StudyFolder {
         lock.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
     }
 
+    /// Where the results of the final training after `trials` trials are kept.
+    fn results(&self, trials: usize) -> PathBuf {
+        self.path.join(format!("results-{trials}.json"))
+    }
+
+    /// Keeps the results of the final training after these trials. Those of the same trials, trained again, are the same.
+    pub(crate) fn keep_results(&self, trials: &[Trial], results: &serde_json::Value) -> Result<()> {
+        let path = self.results(finished(trials));
+        if path.exists() {
+            return Ok(());
+        }
+        // Under another name until they are whole: their presence says that the study is finished.
+        let part = path.with_extension("part");
+        let text = format!("{results:#}\n");
+        let stored = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path));
+        stored.map_err(|e| Error::io("writing", &path, &e))
+    }
+
+    /// Whether it runs, has ended with its final training, or waits to be resumed.
+    pub(crate) fn state(&self, trials: &[Trial]) -> State {
+        if self.is_running() {
+            State::Running
+        } else if finished(trials) == trials.len() && self.results(trials.len()).exists() {
+            State::Finished
+        } else {
+            State::Interrupted
+        }
+    }
+
     /// A new folder; none that exists is ever used, so nothing is overwritten.
     pub(crate) fn create(path: Option<&Path>, name: &str) -> Result<Self> {
         if let Some(path) = path {
-            if path.exists() {
+            let new = Self::new(path);
+            if new.database().exists() {
                 return Err(nas_core::Error::Exists { path: path.to_owned() }.into());
+            }
+            if path.symlink_metadata().is_ok() {
+                let what = if path.is_dir() { "is a folder that holds no study" } else { "is a file" };
+                let message = format!("{} {what}; a study begins in a folder of its own", path.display());
+                return Err(Error::new(Kind::Study, message).next("choose a path that is free with --study"));
             }
             std::fs::create_dir_all(path).map_err(|e| Error::io("creating", path, &e))?;
             return Ok(Self::new(path));
@@ -91,6 +127,32 @@ impl StudyFolder {
     }
 }
 
+/// Where a study stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A process has it open for writing.
+    Running,
+    /// Its search and its final training are done.
+    Finished,
+    /// It ended before that.
+    Interrupted,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Finished => "finished",
+            State::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The number of trials that have ended.
+pub(crate) fn finished(trials: &[Trial]) -> usize {
+    trials.iter().filter(|t| t.is_finished()).count()
+}
+
 /// The best complete trial; the earlier of equals.
 pub(crate) fn best(trials: &[Trial]) -> Option<&Trial> {
     let reward = |t: &Trial| t.reward().unwrap_or(f64::NEG_INFINITY);
@@ -123,7 +185,7 @@ pub(crate) fn model(path: &Path) -> Result<PathBuf> {
         return Ok(file);
     }
     let message = format!("the best trial of {}, {}, is not trained to the full yet", path.display(), best.number);
-    Err(Error::new(Kind::Study, message).next(format!("nas train {} best", path.display())))
+    Err(Error::new(Kind::Study, message).next(format!("nas train {} best", output::typed(path))))
 }
 
 /// The study that `path`, a study's folder or a model in it, belongs to.

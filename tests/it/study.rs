@@ -9,7 +9,7 @@ use crate::images::Stripes;
 use crate::nas::nas;
 
 /// A quick search on small images, with what a test adds.
-const SEARCH: [&str; 11] =
+pub(crate) const SEARCH: [&str; 11] =
     ["search", "images", "--study", "study", "--epochs", "1", "--final-epochs", "1", "--final-seeds", "1", "--quiet"];
 
 /// The trial table without what the clock decides.
@@ -61,7 +61,7 @@ fn other_seeds_are_other_studies() {
 }
 
 /// Starts a search in the background and ends it by `signal` after `wait`; whether it was still running.
-fn ended_by(signal: &str, folder: &Path, arguments: &[&str], wait: Duration) -> bool {
+pub(crate) fn ended_by(signal: &str, folder: &Path, arguments: &[&str], wait: Duration) -> bool {
     let command = nas(folder);
     let mut child = std::process::Command::new(command.get_program())
         .args(arguments)

@@ -34,7 +34,7 @@ fn from_search_to_prediction() {
     check_contains(&text, &["studies/images/models/winner-"]);
 
     let study = "studies/images";
-    check_contains(&stdout(at, &["studies"]), &[study, "stopped", "12", "cnn_cell", "reinforce"]);
+    check_contains(&stdout(at, &["studies"]), &[study, "finished", "12", "cnn_cell", "reinforce"]);
     check_contains(&stdout(at, &["status", study]), &["12 complete", "random", "best", "model"]);
     check_contains(&stdout(at, &["trials", study, "--sort", "reward"]), &["accuracy", "cell.op_0_1="]);
     let csv = stdout(at, &["trials", study, "--csv"]);

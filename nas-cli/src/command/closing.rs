@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::{Architecture, Metrics, Origin, Purpose, StudyRecord, Trial, TrialState};
+use nas_core::{Architecture, Failure, Metrics, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family};
 use nas_nn::network::Network;
@@ -58,7 +58,13 @@ pub(crate) fn close(
     let Some(winner) = study_folder::best(trials) else {
         let failures: Vec<String> = trials.iter().filter_map(failure).take(3).collect();
         let message = format!("no trial succeeded, so there is no winner ({})", failures.join("; "));
-        return Err(Error::new(Kind::Other, message).next(format!("see {}/study.log", folder.path().display())));
+        let advice = match least_memory(trials) {
+            Some(needed) => {
+                format!("the smallest of them needs --max-memory {needed}; this study allows {}", config.max_memory)
+            }
+            None => format!("see {}", output::typed(&folder.path().join("study.log"))),
+        };
+        return Err(Error::new(Kind::Other, message).next(advice));
     };
     let family = family::family(&config.family)?;
     let random: Vec<&Trial> = trials
@@ -98,7 +104,7 @@ pub(crate) fn close(
     );
     let trained = trained.map_err(|e| match e.code() {
         130 => Error::new(Kind::Interrupted, "interrupted in the final training; every trial is saved")
-            .next(format!("train the best one with `nas train {} best`", folder.path().display())),
+            .next(format!("train the best one with `nas train {} best`", output::typed(folder.path()))),
         _ => e,
     })?;
 
@@ -123,7 +129,9 @@ pub(crate) fn close(
         row.parameters /= n;
         row.madds /= n;
     }
-    output.json(&serde_json::json!({"event": "result", "rows": rows, "failures": failures, "winner": winner.number, "model": weights}));
+    let results = serde_json::json!({"event": "result", "rows": rows, "failures": failures, "winner": winner.number, "model": weights});
+    output.json(&results);
+    folder.keep_results(trials, &results)?;
     output.answer(format!("\n{}", table(&rows)));
     for failure in &failures {
         output.answer(format!("Not trained: {failure}"));
@@ -133,16 +141,25 @@ pub(crate) fn close(
     if rows[0].accuracies.is_empty() {
         let message = "the winner could not be trained to the full; the study is saved";
         return Err(Error::new(Kind::Other, message)
-            .next(format!("try another trial with `nas train {} N`", folder.path().display())));
+            .next(format!("try another trial with `nas train {} N`", output::typed(folder.path()))));
     }
     output.answer(format!("\nThe model is {}", weights.display()));
-    let study = folder.path().display();
+    let study = output::typed(folder.path());
     let data = match &config.source {
         Source::Embedded => String::new(),
-        Source::Folder(path) => format!(" {}", path.display()),
+        Source::Folder(path) => format!(" {}", output::typed(path)),
     };
-    output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", weights.display()));
+    output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));
     Ok(())
+}
+
+/// The least memory, in bytes, that would have let one more trial begin.
+fn least_memory(trials: &[Trial]) -> Option<u64> {
+    let needed = |trial: &Trial| match &trial.state {
+        TrialState::Failed { failure: Failure::OutOfMemory { needed, .. } } => Some(*needed),
+        _ => None,
+    };
+    trials.iter().filter_map(needed).min()
 }
 
 /// Why a trial failed.

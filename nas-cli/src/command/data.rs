@@ -2,6 +2,7 @@
 
 use nas_nn::data::describe;
 
+use super::search;
 use crate::cli;
 use crate::config::Source;
 use crate::error::Result;
@@ -11,7 +12,11 @@ use crate::output::Output;
 pub(crate) fn run(command: &cli::Data, output: Output) -> Result<()> {
     let cli::Data::Check(args) = command;
     let data = Source::of(args.data.as_deref())?.open()?;
-    let report = describe(&data);
+    let mut report = describe(&data);
+    // What a search would say before it starts, at the settings it has by itself.
+    if let Err(error) = search::check_data(&data) {
+        report.problems.push(format!("nas search refuses it: {}", error.message()));
+    }
     output.json(&report);
     output.answer(report.to_string());
     Ok(())

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nas_core::{
-    Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord, Trial,
-};
+use nas_core::{Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord};
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family::{self, Task};
@@ -17,13 +15,16 @@ use crate::config::{self, Config, DEFAULT_AGENT, DEFAULT_SPACE, Source};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Output};
 use crate::progress::{Limits, Progress};
-use crate::study_folder::StudyFolder;
+use crate::study_folder::{StudyFolder, finished};
 use crate::{interrupt, log};
 
 /// The time a search takes unless asked otherwise.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
 /// The time of the short search without a command.
 const SHORT_TIME: Duration = Duration::from_secs(20);
+
+/// The share of the training images that trials are scored on.
+const DEFAULT_VALIDATION: f64 = 0.2;
 
 /// How many trials may be proposed ahead of the last one observed. Part of every study: more would let more threads work
 /// at once, less would let the policy learn from fresher trials.
@@ -56,7 +57,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let mut final_recipe = family.final_recipe();
     search.epochs = positive("--epochs", settings.epochs.unwrap_or(search.epochs))?;
     final_recipe.epochs = positive("--final-epochs", settings.final_epochs.unwrap_or(final_recipe.epochs))?;
-    let validation = settings.validation.unwrap_or(0.2);
+    let validation = settings.validation.unwrap_or(DEFAULT_VALIDATION);
     if !(validation > 0.0 && validation < 1.0) {
         return Err(Error::usage(format!("--validation is {validation}; it must lie between 0 and 1, both excluded")));
     }
@@ -131,7 +132,7 @@ pub(crate) fn run_study(
     let outcome = study.run(evaluator, &budget, jobs, &progress, interrupt::flag());
     progress.finish();
     let outcome = outcome?;
-    let resume = format!("nas resume {}", folder.path().display());
+    let resume = format!("nas resume {}", output::typed(folder.path()));
     if outcome.reason == StopReason::Interrupted {
         let message =
             format!("interrupted; {} trials are saved in {}", finished(study.trials()), folder.path().display());
@@ -141,8 +142,12 @@ pub(crate) fn run_study(
     Ok(())
 }
 
-fn finished(trials: &[Trial]) -> usize {
-    trials.iter().filter(|t| t.is_finished()).count()
+/// Whether a search with the usual settings takes `data`.
+pub(crate) fn check_data(data: &TrainTest) -> Result<()> {
+    config::space(DEFAULT_SPACE, &task(data))?;
+    let mut rng = Seed::new(0).stream(Purpose::Split, 0);
+    stratified(&data.train.labels, data.train.classes, DEFAULT_VALIDATION, &mut rng)?;
+    Ok(())
 }
 
 /// The training and validation parts of `data`, split by the study's seed.

@@ -9,7 +9,7 @@ use crate::config::Work;
 use crate::error::Result;
 use crate::output::{self, Output};
 use crate::statistics::Summary;
-use crate::study_folder::{self, StudyFolder};
+use crate::study_folder::{self, State, StudyFolder};
 
 /// Shows the state of a study, running or not.
 pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
         }
     }
     let open = trials.iter().filter(|t| !t.is_finished()).count();
-    let running = folder.is_running();
+    let state = folder.state(&trials);
     let best = study_folder::best(&trials);
     let rewards = |random: bool| -> Option<Summary> {
         let of = complete.iter().filter(|t| (t.origin == Origin::Random) == random);
@@ -36,12 +36,12 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
     let models = folder.saved_models();
 
     output.json(&serde_json::json!({
-        "study": args.study, "state": if running { "running" } else { "stopped" }, "space": record.space.name(),
+        "study": args.study, "state": state.name(), "space": record.space.name(),
         "agent": record.strategy, "seed": record.seed, "complete": complete.len(), "failed": failed, "open": open,
         "best": best, "training_seconds": seconds, "diagnostics": last, "models": models,
     }));
     let mut lines = vec![
-        format!("study     {} ({})", args.study.display(), if running { "running now" } else { "stopped" }),
+        format!("study     {} ({})", args.study.display(), state.name()),
         match &work {
             Work::Networks(config) => format!("data      {}", config.task),
             Work::Program(program) => format!("measured  by {}", program.evaluator.join(" ")),
@@ -65,8 +65,12 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
         lines.push(format!("agent     {}", figures.join(", ")));
     }
     lines.extend(models.iter().map(|model| format!("model     {}", model.display())));
-    let next = if running { "trials" } else { "resume" };
-    lines.push(format!("\nNext: nas {next} {}", args.study.display()));
+    let study = output::typed(&args.study);
+    lines.push(match state {
+        State::Running => format!("\nNext: nas trials {study}"),
+        State::Finished => format!("\nNext: nas show {study} best"),
+        State::Interrupted => format!("\nNext: nas resume {study}"),
+    });
     output.answer(lines.join("\n"));
     Ok(())
 }

@@ -21,9 +21,9 @@ pub(crate) fn run(args: &cli::Studies, output: Output) -> Result<()> {
         let name = folder.path().display().to_string();
         match folder.read() {
             Ok((record, _, trials)) => {
-                let finished = trials.iter().filter(|t| t.is_finished()).count();
+                let finished = study_folder::finished(&trials);
                 let best = study_folder::best(&trials).and_then(Trial::reward);
-                let state = if folder.is_running() { "running" } else { "stopped" };
+                let state = folder.state(&trials).name();
                 output.json(&serde_json::json!({
                     "study": name, "state": state, "trials": finished, "best": best,
                     "space": record.space.name(), "agent": record.strategy,

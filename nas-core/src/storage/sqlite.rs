@@ -89,17 +89,9 @@ impl SqliteStorage {
     /// version, [`Error::Io`] when it cannot be read. Writing to it is an [`Error::Io`].
     pub fn open_read_only(path: &Path) -> Result<Self, Error> {
         check_header(path)?;
-        let connection = match read_only(path) {
-            // A folder that cannot be written has no room for the index of the write-ahead log. Without a log there is
-            // no writer and nothing to index, and the file can be read as it stands.
-            Err(rusqlite::Error::SqliteFailure(failure, _))
-                if matches!(failure.code, ErrorCode::CannotOpen | ErrorCode::ReadOnly)
-                    && !beside(path, "-wal").exists() =>
-            {
-                unchanging(path)
-            }
-            connection => connection,
-        };
+        // Without a write-ahead log there is no writer and nothing to index: the file is read as it stands, also in a folder
+        // that cannot be written. A reader of a log would leave a log and an index behind.
+        let connection = if beside(path, "-wal").exists() { read_only(path) } else { unchanging(path) };
         let connection = connection.map_err(|error| sqlite_error("opening", path, error))?;
         check_content(&connection, path)?;
         Ok(SqliteStorage { path: path.to_owned(), connection: Mutex::new(connection), _lock: None })

@@ -27,6 +27,10 @@ const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x
 /// Stems of the default space: each halves the image. `conv3x3`, which does not, can be written into a space file.
 const STEMS: [&str; 3] = ["conv3x3_s2", "conv5x5_s2", "conv3x3_pool"];
 
+/// The most cells of a stage. A space file that allows more is refused at once instead of planning networks of thousands of
+/// layers, each of which takes seconds.
+const DEEPEST: usize = 32;
+
 fn edge(from: usize, to: usize) -> String {
     format!("op_{from}_{to}")
 }
@@ -75,6 +79,11 @@ impl Family for CnnCell {
         let Task::Image { classes, .. } = *task;
         let width = architecture.size("width")?;
         let depth = architecture.size("depth")?;
+        if depth > DEEPEST {
+            return Err(FamilyError::Task(format!(
+                "depth is {depth}; cnn_cell stacks up to {DEEPEST} cells in a stage"
+            )));
+        }
         let cell = Cell::of(architecture)?;
         let chosen = architecture.choice("stem")?;
         let stem = match chosen {

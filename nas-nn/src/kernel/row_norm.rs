@@ -19,19 +19,20 @@ pub struct RowNorm<'a> {
 }
 
 impl RowNorm<'_> {
-    fn check(&self, x: usize, others: &[usize], rows: &[usize]) {
+    fn check(&self, x: usize, others: &[usize], mean: usize, scale: usize) {
         let n = self.columns;
         assert!(
             n > 0 && x.is_multiple_of(n) && self.gamma.len().is_multiple_of(n) && !self.gamma.is_empty(),
             "rows of {n}"
         );
         assert!(others.iter().all(|&len| len == x), "tensors of {others:?} elements beside {x}");
-        assert!(rows.iter().all(|&len| len == x / n), "statistics of {rows:?} rows for {}", x / n);
+        let means = if self.centred { x / n } else { 0 };
+        assert!(scale == x / n && mean == means, "{mean} means and {scale} factors for {} rows", x / n);
     }
 }
 
 /// `y = gamma (x − mean) / √(variance + epsilon) + beta` row by row; what was subtracted and the factor 1 / √… of each row go
-/// to `mean` and `scale`. `beta` is as long as gamma, or empty.
+/// to `mean`, which is empty when no mean is taken off, and `scale`. `beta` is as long as gamma, or empty.
 ///
 /// # Panics
 /// When the slices do not fit each other.
@@ -43,7 +44,7 @@ pub fn row_norm_forward(
     scale: &mut [f32],
     y: &mut [f32],
 ) {
-    norm.check(x.len(), &[y.len()], &[mean.len(), scale.len()]);
+    norm.check(x.len(), &[y.len()], mean.len(), scale.len());
     assert!(beta.is_empty() || beta.len() == norm.gamma.len(), "as many terms as factors");
     // SAFETY: the job holds slices, which it indexes safely.
     unsafe { launch(Forward { norm: *norm, x, beta, mean, scale, y }) }
@@ -73,7 +74,10 @@ impl Job for Forward<'_> {
             // SAFETY: as above.
             let variance = unsafe { fold::<V>(x, x, m, true) } / n;
             let scale = 1.0 / (variance + epsilon).sqrt();
-            (self.mean[r], self.scale[r]) = (m, scale);
+            self.scale[r] = scale;
+            if centred {
+                self.mean[r] = m;
+            }
             let at = r % patterns * columns;
             let gamma = &gamma[at..at + columns];
             if self.beta.is_empty() {
@@ -108,7 +112,7 @@ pub fn row_norm_backward(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
-    norm.check(x.len(), &[dy.len(), dx.as_ref().map_or(dy.len(), |(dx, _)| dx.len())], &[mean.len(), scale.len()]);
+    norm.check(x.len(), &[dy.len(), dx.as_ref().map_or(dy.len(), |(dx, _)| dx.len())], mean.len(), scale.len());
     let fits = |len: usize| len == 0 || len == norm.gamma.len();
     assert!(fits(dgamma.len()) && fits(dbeta.len()), "as many gradients as factors");
     // SAFETY: the job holds slices, which it indexes safely.
@@ -135,7 +139,7 @@ impl Job for Backward<'_> {
         let (patterns, n) = (gamma.len() / columns, columns as f32);
         let mut dx = self.dx;
         for (r, (x, dy)) in self.x.chunks_exact(columns).zip(self.dy.chunks_exact(columns)).enumerate() {
-            let (m, scale) = (self.mean[r], self.scale[r]);
+            let (m, scale) = (if centred { self.mean[r] } else { 0.0 }, self.scale[r]);
             let at = r % patterns * columns;
             let pattern = at..at + columns;
             if !self.dgamma.is_empty() {
@@ -250,7 +254,8 @@ mod tests {
                 let found = std::cell::RefCell::new(Vec::new());
                 on_every_simd(|_| {
                     let norm = RowNorm { columns, epsilon: EPSILON, centred, gamma: &gamma };
-                    let (mut mean, mut scale, mut y) = (vec![0.0; rows], vec![0.0; rows], vec![f32::NAN; x.len()]);
+                    let mut mean = vec![0.0; if centred { rows } else { 0 }];
+                    let (mut scale, mut y) = (vec![0.0; rows], vec![f32::NAN; x.len()]);
                     row_norm_forward(&norm, &x, &beta, &mut mean, &mut scale, &mut y);
                     assert_close(&y, &expected, 2e-5);
                     let (mut dx, mut sum) = (vec![f32::NAN; x.len()], vec![1.0; x.len()]);

@@ -16,6 +16,11 @@ impl LayerNorm {
         let epsilon = if self.centred { 1e-5 } else { 1e-6 };
         RowNorm { columns: x.dims()[x.rank() - 1], epsilon, centred: self.centred, gamma }
     }
+
+    /// Floats kept of `rows` rows: the factor of each, and its mean if that is taken off.
+    fn statistics(&self, rows: usize) -> usize {
+        if self.centred { 2 * rows } else { rows }
+    }
 }
 
 impl Op for LayerNorm {
@@ -38,14 +43,13 @@ impl Op for LayerNorm {
         Keeps::inputs(&[0, 1])
     }
 
-    /// The mean and the factor of every row.
     fn saved(&self, x: &[&Shape], _: &Shape) -> Space {
-        Space::per_example(2 * (x[0].len() / x[0].dims()[x[0].rank() - 1]))
+        Space::per_example(self.statistics(x[0].len() / x[0].dims()[x[0].rank() - 1]))
     }
 
     /// In evaluation they are not saved, but computed all the same.
     fn scratch_eval(&self, x: &[&Shape], _: &Shape, batch: usize) -> usize {
-        2 * (x[0].elements(batch) / x[0].dims()[x[0].rank() - 1])
+        self.statistics(x[0].elements(batch) / x[0].dims()[x[0].rank() - 1])
     }
 
     fn by_example(&self) -> bool {
@@ -56,7 +60,7 @@ impl Op for LayerNorm {
         let norm = self.norm(&at.shapes[0], at.inputs[1]);
         let rows = at.output.len() / norm.columns;
         let statistics = if at.saved.is_empty() { at.scratch } else { at.saved };
-        let (mean, scale) = statistics[..2 * rows].split_at_mut(rows);
+        let (scale, mean) = statistics[..self.statistics(rows)].split_at_mut(rows);
         let beta = if self.centred { at.inputs[2] } else { &[] };
         kernel::row_norm_forward(&norm, at.inputs[0], beta, mean, scale, at.output);
     }
@@ -65,7 +69,7 @@ impl Op for LayerNorm {
     fn backward(&self, mut at: Backward<'_>) {
         let norm = self.norm(&at.shapes[0], at.input(1));
         let rows = at.grad.len() / norm.columns;
-        let (mean, scale) = at.saved[..2 * rows].split_at(rows);
+        let (scale, mean) = at.saved[..self.statistics(rows)].split_at(rows);
         let dx = at.grad_input(0).map(Grad::parts);
         let dgamma = at.grad_input(1).map_or(&mut [][..], Grad::sum);
         let dbeta = if self.centred { at.grad_input(2).map_or(&mut [][..], Grad::sum) } else { &mut [] };

@@ -30,7 +30,6 @@ mod huber;
 mod l1;
 mod layer_norm;
 mod linear;
-mod linear_tied;
 mod ln;
 mod lstm;
 mod lstm_cell;
