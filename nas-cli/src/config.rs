@@ -148,7 +148,7 @@ impl Work {
 }
 
 /// The agent that searches unless another is asked for.
-pub(crate) const DEFAULT_AGENT: &str = "reinforce";
+pub(crate) const DEFAULT_AGENT: &str = "pqt-surrogate";
 /// The space that is searched unless another is asked for.
 pub(crate) const DEFAULT_SPACE: &str = "cnn_cell";
 

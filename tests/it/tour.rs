@@ -34,13 +34,13 @@ fn from_search_to_prediction() {
     check_contains(&text, &["studies/images/models/winner-"]);
 
     let study = "studies/images";
-    check_contains(&stdout(at, &["studies"]), &[study, "finished", "12", "cnn_cell", "reinforce"]);
+    check_contains(&stdout(at, &["studies"]), &[study, "finished", "12", "cnn_cell", "pqt-surrogate"]);
     check_contains(&stdout(at, &["status", study]), &["12 complete", "random", "best", "model"]);
     check_contains(&stdout(at, &["trials", study, "--sort", "reward"]), &["accuracy", "cell.op_0_1="]);
     let csv = stdout(at, &["trials", study, "--csv"]);
     assert_eq!(csv.lines().count(), 13);
     assert!(csv.starts_with("trial,state,reward,seconds,origin,seed,failure,cell.op_0_1,"), "{csv}");
-    check_contains(&stdout(at, &["show", study]), &["agent reinforce", "data_hash", "[[decision]]"]);
+    check_contains(&stdout(at, &["show", study]), &["agent pqt-surrogate", "data_hash", "[[decision]]"]);
     check_contains(&stdout(at, &["show", study, "best"]), &["chosen by", "stem", "head", "parameters", "conv2d"]);
     check_contains(&stdout(at, &["show", study, "0"]), &["chosen by random"]);
     let program = ["show", study, "best", "--program"];
