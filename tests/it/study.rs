@@ -57,7 +57,7 @@ fn other_seeds_are_other_studies() {
     let folder = tempfile::tempdir().unwrap();
     Stripes::default().write(folder.path());
     nas(folder.path()).args(SEARCH).args(["--trials", "4", "--seed", "1"]).assert().success();
-    assert_ne!(table(folder.path()), unbroken(4, 1, "reinforce"));
+    assert_ne!(table(folder.path()), unbroken(4, 1, "pqt-surrogate"));
 }
 
 /// Starts a search in the background and ends it by `signal` after `wait`; whether it was still running.
@@ -83,7 +83,7 @@ pub(crate) fn ended_by(signal: &str, folder: &Path, arguments: &[&str], wait: Du
 #[test]
 #[cfg(unix)]
 fn a_killed_study_resumes_to_the_same_table() {
-    let expected = unbroken(24, 2, "reinforce");
+    let expected = unbroken(24, 2, "pqt-surrogate");
     let trials = ["--trials", "24", "--jobs", "2"];
     let arguments: Vec<&str> = SEARCH.iter().chain(&trials).copied().collect();
     let mut killed = 0;
@@ -151,7 +151,7 @@ fn an_extended_study_equals_a_longer_one() {
     let output = nas(folder.path()).args(["resume", "study", "--trials", "13"]).assert().success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     assert!(text.contains("resumed at trial 7"), "{text}");
-    assert_eq!(table(folder.path()), unbroken(13, 2, "reinforce"));
+    assert_eq!(table(folder.path()), unbroken(13, 2, "pqt-surrogate"));
 }
 
 #[test]

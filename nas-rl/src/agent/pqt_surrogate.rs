@@ -174,18 +174,27 @@ impl Strategy for PqtSurrogate {
         Ok(())
     }
 
-    /// The figures of [`Surrogate::report`], `entropy` (of the policy, over that of even choices) and `repeats` (the share of
-    /// the last pool that had been tried).
+    /// The figures of [`Surrogate::report`], `entropy_normalised` (of the policy, as a share of an even one's), `updates`, and
+    /// `repeats` (the share of the last pool that had been tried).
     fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         self.surrogate.report(&mut diagnostics);
         if self.policy.update_epochs > 0 {
-            diagnostics.set("entropy", self.policy.normalized_entropy());
+            diagnostics.set("entropy_normalised", self.policy.normalized_entropy());
+            diagnostics.set("updates", self.updates as f64);
         }
         if self.pool.drawn > 0 {
             diagnostics.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
         }
         diagnostics
+    }
+
+    fn probabilities(&mut self) -> Option<Vec<Vec<f64>>> {
+        if self.policy.update_epochs == 0 {
+            return None;
+        }
+        let mut rng = self.seed.stream(Purpose::Policy, u64::MAX);
+        self.policy.marginals(256, &mut rng).ok()
     }
 }
 
@@ -197,6 +206,23 @@ mod tests {
 
     use super::*;
     use crate::testing::{benchmark_cell, conditional, cube, run, tell};
+
+    #[test]
+    fn probabilities_follow_the_best() {
+        let space = cube(3, 4);
+        let mut search = PqtSurrogate::new(space.clone(), Seed::new(2));
+        let even = search.probabilities().unwrap();
+        assert!(even.iter().flatten().all(|p| (p - 0.25).abs() < 1e-12));
+        for number in 0..30 {
+            let proposal = search.propose().unwrap().unwrap();
+            let reward = distinct_tops(&space.architecture(&proposal.tokens).unwrap());
+            tell(&mut search, number, proposal, Some(reward));
+        }
+        let learned = search.probabilities().unwrap();
+        assert!(learned.iter().all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-9));
+        assert!(learned[0][2] > 0.5, "{learned:?}");
+        assert!(PqtSurrogate::elite_mutation(space, Seed::new(2)).probabilities().is_none());
+    }
 
     fn every_variant(space: &SearchSpace, seed: u64) -> [PqtSurrogate; 3] {
         let (space, seed) = (|| space.clone(), Seed::new(seed));

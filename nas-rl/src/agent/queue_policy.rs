@@ -104,6 +104,27 @@ impl QueuePolicy {
         Ok(walk.tokens().clone())
     }
 
+    /// How likely it is to choose each option, slot by slot: averages over `episodes` draws without noise, exact where masks do
+    /// not depend on choices.
+    ///
+    /// # Errors
+    /// Never, as walks offer only what can be completed.
+    pub(super) fn marginals(&mut self, episodes: usize, rng: &mut Rng) -> Result<Vec<Vec<f64>>, ArchitectureError> {
+        let mut sums: Vec<Vec<f64>> = self.starts.windows(2).map(|ends| vec![0.0; ends[1] - ends[0]]).collect();
+        let space = self.space.clone();
+        let mut walk = space.walk();
+        for _ in 0..episodes {
+            walk.reset();
+            while let Some(slot) = walk.slot_index() {
+                let option = self.draw(slot, walk.mask(), false, rng);
+                let total: f64 = self.room.iter().sum();
+                sums[slot].iter_mut().zip(&self.room).for_each(|(sum, p)| *sum += p / total / episodes as f64);
+                walk.choose_within(option, rng)?;
+            }
+        }
+        Ok(sums)
+    }
+
     /// `elite` with one open slot drawn again: by the policy, or evenly from the others when that changes nothing. What the
     /// change opens is drawn by the policy, as is what it makes impossible.
     ///
