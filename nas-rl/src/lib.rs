@@ -3,8 +3,8 @@
 //! A search is a decision process ([`Environment`]): a state is a prefix of choices, an action an option of the next
 //! decision, masked where it cannot be completed, and an episode is an architecture whose reward comes when it was trained. A
 //! [`Policy`] gives every option a probability, a [`ValueFunction`] says what is to be expected, an [`Agent`] updates both,
-//! and a [`Controller`] makes an agent a [`Strategy`]: something that proposes and observes. Policies and
-//! critics are graphs of `nas-nn`; nothing here knows of terminals or of how a network is trained.
+//! and a [`Controller`] makes an agent a [`Strategy`]: something that proposes and observes. Networks run on `nas-nn`; nothing
+//! here knows of terminals or of how a child is trained. [`strategy`] lists what there is.
 //!
 //! ```
 //! use nas_core::{Observed, SearchSpace, Seed, Strategy};
@@ -79,9 +79,8 @@ pub const STRATEGIES: [&str; 21] = [
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
 pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
-/// The most logits of an episode's steps together, and the most inputs of a critic or a surrogate: beyond them an update takes
-/// gigabytes.
-const LOGITS: usize = 1 << 21;
+/// The most weights of a policy, and the most inputs of a critic or a surrogate: beyond them an update takes seconds and gigabytes.
+const WEIGHTS: usize = 1 << 21;
 const CRITIC_INPUTS: usize = 1 << 17;
 
 /// Why there is no strategy.
@@ -139,11 +138,11 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let mut rng = seed.stream(Purpose::Policy, 0);
     let arity = environment.arity();
     let (slots, options) = (arity.len(), arity.iter().sum::<usize>());
-    let logits = if name.ends_with("-lstm") { slots * options } else { options };
+    let weights = if name.ends_with("-lstm") { Lstm::weights(arity) } else { options };
     let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
     let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
     let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
-    if !without_policy.contains(&name) && (logits > LOGITS || inputs > CRITIC_INPUTS) {
+    if !without_policy.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
 

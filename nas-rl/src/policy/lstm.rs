@@ -48,6 +48,11 @@ impl Lstm {
         }
     }
 
+    /// How many weights it has for slots with these numbers of options.
+    pub fn weights(arity: &[usize]) -> usize {
+        Network::weights(arity.iter().sum())
+    }
+
     /// Reads `token` after the prefix `before`, if that was not done already; the row of what is then remembered.
     fn read(&mut self, before: Option<usize>, token: usize) -> usize {
         let key = (before.map_or(0, |before| before as u128 + 1) << 64) | token as u128;

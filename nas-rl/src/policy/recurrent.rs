@@ -61,7 +61,7 @@ impl Network {
             })
             .collect();
         let mut network = Network { weights: Vec::new(), gradient: Vec::new(), options, first, tape: Tape::default() };
-        network.weights = vec![0.0; network.head_bias(0..options).end];
+        network.weights = vec![0.0; Self::weights(options)];
         network.gradient = vec![0.0; network.weights.len()];
         let (inputs, end) = (network.hidden().start, network.bias().end);
         let bound = (UNITS as f32).sqrt().recip();
@@ -70,6 +70,11 @@ impl Network {
             *weight = rng.random_range(-bound..bound);
         }
         network
+    }
+
+    /// How many weights there are for so many options of all slots together.
+    pub(super) fn weights(options: usize) -> usize {
+        (options + 1 + UNITS + 1) * GATES + options * (UNITS + 1)
     }
 
     /// How many tokens can be read.
