@@ -206,7 +206,7 @@ mod tests {
         let len = x.shape().len();
         let value = |i: usize| match classes {
             Some((classes, _)) => (i * 7 % classes) as f32,
-            None => ((i * 37 % 101) as f32 / 50.0 - 1.0) * if i % 3 == 0 { 1.0 } else { 0.3 },
+            None => ((i * 37 % 101) as f32 / 50.0 - 1.0) * if i.is_multiple_of(3) { 1.0 } else { 0.3 },
         };
         let values: Vec<f32> = (0..batch * len).map(value).collect();
         let labels: Vec<f32> = (0..batch * rest.iter().product::<usize>()).map(|i| (i % last) as f32).collect();

@@ -77,7 +77,7 @@ impl Plan {
         let steps = self.forward_steps().map(|step| {
             let work = [Pass::Forward, Pass::Backward].map(|pass| step.work(pass, self.batch()));
             let [output, gradient, saved, scratch, back_scratch] =
-                step.memory.clone().map(|memory| memory.map(|(region, from, to)| Held::new(region, from, to)));
+                step.memory.map(|memory| memory.map(|(region, from, to)| Held::new(region, from, to)));
             Row {
                 op: step.op.name(),
                 path: step.path.clone(),
