@@ -190,7 +190,6 @@ pub(crate) fn train_seeds(
     trained.into_iter().collect::<std::result::Result<_, _>>().map_err(|why| Error::new(Kind::Other, why))
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything a training needs")]
 fn train_all(
     todo: &[Job],
     family: &dyn Family,
