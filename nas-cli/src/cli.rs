@@ -103,7 +103,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) space: Option<String>,
 
-    /// Who chooses: reinforce, reinforce-critic, reinforce-lstm, evolution, local-search, random; as published: evolution-p10-s3, evolution-p100-s25
+    /// Who chooses: reinforce, ppo, pqt, evolution, random, …; an unknown name lists them all
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
 

@@ -49,7 +49,7 @@ pub use value::ValueFunction;
 use advantage::Shaping;
 use agent::{A2c, Ppo, Pqt, Ratio, ReinforceNats, RiskSeeking, SelfImitation};
 use policy::{Independent, Lstm};
-use value::{Critic, LeaveOneOut, MovingBaseline, NoBaseline};
+use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
 pub const STRATEGIES: [&str; 17] = [
@@ -113,7 +113,7 @@ pub enum StrategyError {
 /// | `reinforce-critic`, `reinforce-loo` | with a learned critic; with the mean of the batch's others as the baseline |
 /// | `reinforce-lstm` | with a recurrent policy |
 /// | `a2c` | [`A2c`](agent::A2c), independent logits, a critic |
-/// | `ppo` | [`Ppo`](agent::Ppo), independent logits, ranks as advantages, the ratio of whole episodes |
+/// | `ppo` | [`Ppo`](agent::Ppo), independent logits, a moving baseline, the ratio of whole episodes |
 /// | `ppo-critic` | with a critic, advantages and ratios of single choices |
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
 /// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`](agent::Pqt), safe and fast; with a recurrent policy |
@@ -159,23 +159,21 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
             let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
             controlled(A2c::new(name, independent(0.1), critic, rank), space, seed)
         }
-        "ppo" => controlled(Ppo::new(name, independent(0.1), Box::new(NoBaseline), rank), space, seed),
+        "ppo" => controlled(Ppo::new(name, independent(0.2), baseline(), rank), space, seed),
         "ppo-critic" => {
             let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
-            let mut agent = Ppo::new(name, independent(0.1), critic, rank);
+            let mut agent = Ppo::new(name, independent(0.2), critic, rank);
             agent.ratio = Ratio::Token;
             controlled(agent, space, seed)
         }
         "ppo-lstm" => {
-            let policy = Box::new(Lstm::new(&environment, 0.01, &mut rng));
-            controlled(Ppo::new(name, policy, Box::new(NoBaseline), rank), space, seed)
+            let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
+            controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
         }
-        "ppo-queue" => {
-            controlled(Ppo::new(name, independent(0.1), Box::new(NoBaseline), rank).with_queue(), space, seed)
-        }
+        "ppo-queue" => controlled(Ppo::new(name, independent(0.1), baseline(), rank).with_queue(), space, seed),
         "pqt" => controlled(Pqt::new(name, independent(0.1)), space, seed),
         "pqt-fast" => controlled(Pqt::fast(name, independent(0.2)), space, seed),
-        "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.01, &mut rng))), space, seed),
+        "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
         "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
         "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),
         "evolution" => Box::new(Evolution::new(space, seed)),

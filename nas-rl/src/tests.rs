@@ -1,5 +1,7 @@
 //! What every strategy promises, and what a controller learns.
 
+mod landscape;
+
 use std::collections::BTreeSet;
 
 use nas_core::{Architecture, Observed, Origin, Seed};
@@ -54,7 +56,24 @@ fn mean_reward(name: &str, trials: u64, seeds: u64) -> f64 {
 fn policies_beat_random_search_on_a_planted_optimum() {
     let random = mean_reward("random", 200, 10);
     assert!((random - 12.0).abs() < 0.5, "six even choices of 0 to 4: {random}");
-    for (name, margin) in [("reinforce", 5.0), ("reinforce-critic", 5.0), ("reinforce-lstm", 2.0), ("evolution", 5.0)] {
+    for (name, margin) in [
+        ("reinforce", 5.0),
+        ("reinforce-critic", 5.0),
+        ("reinforce-loo", 5.0),
+        ("reinforce-lstm", 2.0),
+        ("a2c", 3.0),
+        ("ppo", 6.0),
+        ("ppo-critic", 6.0),
+        ("ppo-lstm", 3.0),
+        ("ppo-queue", 6.0),
+        ("pqt", 6.0),
+        ("pqt-fast", 6.0),
+        ("pqt-lstm", 5.0),
+        ("risk-seeking", 3.0),
+        ("self-imitation", 6.0),
+        ("evolution", 5.0),
+        ("local-search", 5.0),
+    ] {
         let mean = mean_reward(name, 200, 10);
         assert!(mean > random + margin, "{name} {mean}, random {random}");
     }
@@ -63,7 +82,7 @@ fn policies_beat_random_search_on_a_planted_optimum() {
 #[test]
 fn monotone_changes_of_the_reward_change_nothing() {
     let changed = |a: &Architecture| planted(a).map(|r| (0.3 * r).exp() - 100.0);
-    for name in ["reinforce", "reinforce-critic", "reinforce-lstm"] {
+    for name in ["reinforce", "reinforce-critic", "reinforce-lstm", "ppo", "ppo-queue", "pqt", "self-imitation"] {
         let proposals = |reward: &dyn Fn(&Architecture) -> Option<f64>| -> Vec<Architecture> {
             let mut strategy = strategy(name, &cube(6, 5), Seed::new(1)).unwrap();
             run(&mut *strategy, &cube(6, 5), 80, reward).into_iter().map(|(a, ..)| a).collect()

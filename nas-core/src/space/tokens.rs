@@ -154,8 +154,8 @@ impl Layout {
         let closable: Vec<u32> = variables().map(|variable| u32::from(!variable.conditions.is_empty())).collect();
         let subset = variables().any(|variable| matches!(variable.domain, Domain::Subset { .. }));
         let free = !subset && program.requirements.is_empty() && closable.iter().all(|&closable| closable == 0);
-        let digits = radices.iter().zip(&closable).map(|(radix, closable)| u128::from(radix + closable));
-        let size = digits.fold(Some(1_u128), |size, digits| size.and_then(|size| size.checked_mul(digits)));
+        let mut digits = radices.iter().zip(&closable).map(|(radix, closable)| u128::from(radix + closable));
+        let size = digits.try_fold(1_u128, |size, digits| size.checked_mul(digits));
         let packing = match size {
             Some(size) if u64::try_from(size).is_ok() => Packing::Word,
             Some(_) => Packing::Double,

@@ -19,7 +19,7 @@ use crate::rollout::Finished;
 pub struct Pqt {
     name: &'static str,
     policy: Box<dyn Policy>,
-    /// How trials are collected; default: one at a time, no even draws.
+    /// How trials are collected; default: one at a time after ten even draws, which keep the first queue from being copied.
     pub plan: Plan,
     /// |Q|; default 5.
     pub queue_size: usize,
@@ -46,7 +46,7 @@ impl Pqt {
         Pqt {
             name,
             policy,
-            plan: Plan { batch: 1, warmup: 0, control: None, repeats: false },
+            plan: Plan { batch: 1, warmup: 10, control: None, repeats: false },
             queue_size: 5,
             update_epochs: 5,
             ent_coef: 0.1,

@@ -217,8 +217,8 @@ mod tests {
         let all = all_episodes(&environment);
         let mut agent = agent(&environment);
         agent.buffer_size = 3;
-        for i in 0..5 {
-            agent.update(&[told(&all[i], i as f64)]);
+        for (i, episode) in all.iter().enumerate() {
+            agent.update(&[told(episode, i as f64)]);
         }
         let mut rewards: Vec<f64> = agent.buffer.iter().map(|(_, reward)| *reward).collect();
         rewards.sort_by(f64::total_cmp);
