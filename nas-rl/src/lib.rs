@@ -37,10 +37,10 @@ pub mod surrogate;
 mod testing;
 pub mod value;
 
-use nas_core::strategy::{Evolution, LocalSearch, RandomSearch};
+use nas_core::strategy::{Evolution, LocalSearch, RandomSearch, Tpe};
 use nas_core::{Purpose, SearchSpace, Seed, Strategy};
 
-pub use agent::{Agent, Plan, Reinforce};
+pub use agent::{Agent, Plan, PqtSurrogate, Reinforce};
 pub use controller::Controller;
 pub use environment::{Choice, Environment, Episode};
 pub use policy::Policy;
@@ -52,7 +52,7 @@ use policy::{Independent, Lstm};
 use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 17] = [
+pub const STRATEGIES: [&str; 21] = [
     "reinforce",
     "reinforce-critic",
     "reinforce-loo",
@@ -67,15 +67,20 @@ pub const STRATEGIES: [&str; 17] = [
     "pqt-lstm",
     "risk-seeking",
     "self-imitation",
+    "pqt-surrogate",
+    "pqt-surrogate-one-hot",
+    "elite-mutation-gp",
     "evolution",
     "local-search",
+    "tpe",
     "random",
 ];
 
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
 pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
-/// The most logits of an episode's steps together, and the most inputs of a critic: beyond them an update takes gigabytes.
+/// The most logits of an episode's steps together, and the most inputs of a critic or a surrogate: beyond them an update takes
+/// gigabytes.
 const LOGITS: usize = 1 << 21;
 const CRITIC_INPUTS: usize = 1 << 17;
 
@@ -118,7 +123,9 @@ pub enum StrategyError {
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
 /// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`](agent::Pqt), safe and fast; with a recurrent policy |
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`](agent::RiskSeeking), [`SelfImitation`](agent::SelfImitation) |
-/// | `evolution`, `local-search`, `random` | controls without a policy |
+/// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
+/// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
+/// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
 /// | `reinforce-nats`, `evolution-p10-s3`, `evolution-p100-s25` | as published, repeats included |
 ///
 /// # Errors
@@ -133,8 +140,9 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let arity = environment.arity();
     let (slots, options) = (arity.len(), arity.iter().sum::<usize>());
     let logits = if name.ends_with("-lstm") { slots * options } else { options };
-    let inputs = if name.ends_with("-critic") || name == "a2c" { options } else { 0 };
-    let without_policy = ["evolution", "local-search", "random", "evolution-p10-s3", "evolution-p100-s25"];
+    let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
+    let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
+    let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
     if !without_policy.contains(&name) && (logits > LOGITS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
@@ -176,10 +184,14 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
         "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
         "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
         "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),
+        "pqt-surrogate" => Box::new(PqtSurrogate::new(space, seed)),
+        "pqt-surrogate-one-hot" => Box::new(PqtSurrogate::one_hot(space, seed)),
+        "elite-mutation-gp" => Box::new(PqtSurrogate::elite_mutation(space, seed)),
         "evolution" => Box::new(Evolution::new(space, seed)),
         "evolution-p10-s3" => Box::new(Evolution::published_10_3(space, seed)),
         "evolution-p100-s25" => Box::new(Evolution::published_100_25(space, seed)),
         "local-search" => Box::new(LocalSearch::new(space, seed)),
+        "tpe" => Box::new(Tpe::new(space, seed)),
         "random" => Box::new(RandomSearch::new(space, seed)),
         _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })

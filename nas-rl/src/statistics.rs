@@ -236,6 +236,7 @@ mod tests {
 
     /// Nine patients before and after (Hollander and Wolfe, 1973, p. 29).
     #[test]
+    #[allow(clippy::approx_constant, reason = "a measurement")]
     fn signed_ranks_of_nine_patients() {
         let before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30];
         let after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29];

@@ -12,6 +12,13 @@ pub(crate) fn cube(slots: usize, options: usize) -> SearchSpace {
     builder.build().unwrap()
 }
 
+/// The cell of NAS-Bench-201, where paths may be missing.
+pub(crate) fn benchmark_cell() -> SearchSpace {
+    let ops = ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"];
+    let edges = ["0-1", "0-2", "1-2", "0-3", "1-3", "2-3"];
+    edges.iter().fold(SearchSpace::builder("cell"), |b, edge| b.choice(edge, ops)).build().unwrap()
+}
+
 /// A space with a condition and a requirement, so that masks and closed slots occur.
 pub(crate) fn conditional() -> SearchSpace {
     SearchSpace::builder("conditional")

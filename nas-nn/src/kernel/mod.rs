@@ -12,6 +12,7 @@ mod attention;
 mod batch_norm;
 mod conv;
 mod cross_entropy;
+mod gaussian;
 mod gemm;
 mod interaction;
 mod map;
@@ -35,6 +36,7 @@ pub use attention::{attention_softmax, attention_softmax_again, attention_softma
 pub use batch_norm::{BatchNormBackward, BatchNormForward, batch_norm_backward, batch_norm_forward};
 pub use conv::{Conv2d, conv2d_backward_input, conv2d_backward_weight, conv2d_forward, conv2d_scratch};
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
+pub use gaussian::{column_moments, squared_exponential};
 pub use gemm::gemm;
 pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,

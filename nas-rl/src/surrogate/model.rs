@@ -1,0 +1,287 @@
+//! The surrogate of a search: what was observed and what is on its way, as a Gaussian process that ranks candidates.
+
+use nas_core::{Diagnostics, Tokens};
+
+use super::{Features, GaussianProcess, log_expected_improvement, normal_scores};
+use crate::statistics::spearman;
+
+/// Observations after which length scale and noise are chosen anew.
+const TUNE_EVERY: usize = 20;
+/// The latest observations whose predictions are held against what came.
+const JUDGED: usize = 50;
+/// Fewer say nothing.
+const JUDGED_FROM: usize = 20;
+/// Below this rank correlation predictions are no guide.
+const TRUSTED: f64 = 0.2;
+/// Observations that the process may hold. When it is full the best quarter and the latest half stay.
+const CAPACITY: usize = 1024;
+
+/// A Gaussian process over the architectures of a space, kept up to date trial by trial.
+///
+/// Rewards count by their rank among all that were observed; a failure is worse than every reward. Architectures whose
+/// trial still runs lower the variance around them. Every 20 observations length scale and noise are chosen anew. When it
+/// holds 1024 observations, the best 256 and the latest 512 stay.
+#[derive(Debug, Clone)]
+pub struct Surrogate {
+    features: Features,
+    process: GaussianProcess,
+    /// Everything observed, in order; minus infinity for failures.
+    rewards: Vec<f64>,
+    /// Which observations the first points of the process are, ascending.
+    held: Vec<usize>,
+    capacity: usize,
+    /// What was proposed and is not observed: the last points of the process. With the mean and deviation predicted.
+    pending: Vec<(Tokens, [f64; 2])>,
+    /// The best score.
+    best: f64,
+    correlation: Option<f64>,
+    judged: Option<Judged>,
+    vectors: Vec<f32>,
+    means: Vec<f32>,
+    variances: Vec<f32>,
+}
+
+/// What was predicted of a proposal and what came of it, as normal scores.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    mean: f64,
+    deviation: f64,
+    obtained: f64,
+}
+
+impl Surrogate {
+    /// Of vectors by `features`, with nothing observed.
+    pub fn new(features: Features) -> Self {
+        Surrogate {
+            process: GaussianProcess::new(features.dimensions()),
+            features,
+            rewards: Vec::new(),
+            held: Vec::new(),
+            capacity: CAPACITY,
+            pending: Vec::new(),
+            best: 0.0,
+            correlation: None,
+            judged: None,
+            vectors: Vec::new(),
+            means: Vec::new(),
+            variances: Vec::new(),
+        }
+    }
+
+    /// The number of observations.
+    pub fn len(&self) -> usize {
+        self.rewards.len()
+    }
+
+    /// Whether nothing was observed.
+    pub fn is_empty(&self) -> bool {
+        self.rewards.is_empty()
+    }
+
+    /// The process.
+    pub fn process(&self) -> &GaussianProcess {
+        &self.process
+    }
+
+    /// Spearman's correlation of the last 50 rewards with what the model, without each, predicts of it; none before 20
+    /// observations.
+    pub fn rank_correlation(&self) -> Option<f64> {
+        self.correlation
+    }
+
+    /// Whether its ranking of candidates is worth following: not while the rank correlation is below 0.2.
+    pub fn is_trusted(&self) -> bool {
+        self.correlation.is_none_or(|correlation| correlation >= TRUSTED)
+    }
+
+    /// The index of the candidate with the largest expected improvement, the first of equals; none of none.
+    pub fn choose(&mut self, candidates: &[Tokens]) -> Option<usize> {
+        self.predict(candidates);
+        let mut chosen: Option<(usize, f64)> = None;
+        for (i, (&mean, &variance)) in self.means.iter().zip(&self.variances).enumerate() {
+            let gain = log_expected_improvement(mean.into(), variance.into(), self.best);
+            if chosen.is_none_or(|(_, best)| gain > best) {
+                chosen = Some((i, gain));
+            }
+        }
+        chosen.map(|(i, _)| i)
+    }
+
+    fn predict(&mut self, candidates: &[Tokens]) {
+        let dimensions = self.features.dimensions();
+        self.vectors.resize(candidates.len() * dimensions, 0.0);
+        for (i, tokens) in candidates.iter().enumerate() {
+            self.features.write(tokens, &mut self.vectors[i * dimensions..(i + 1) * dimensions]);
+        }
+        self.means.resize(candidates.len(), 0.0);
+        self.variances.resize(candidates.len(), 0.0);
+        self.process.posterior(&self.vectors, &mut self.means, &mut self.variances);
+    }
+
+    /// Takes note that `tokens` are on their way.
+    pub fn propose(&mut self, tokens: &Tokens) {
+        self.predict(std::slice::from_ref(tokens));
+        let predicted = [self.means[0].into(), f64::from(self.variances[0]).sqrt()];
+        self.process.append(&self.vectors);
+        self.pending.push((tokens.clone(), predicted));
+    }
+
+    /// Learns what came of `tokens`; no reward, or one that is no number, is a failure. They need not have been proposed, nor
+    /// come in the order of proposals.
+    pub fn observe(&mut self, tokens: &Tokens, reward: Option<f64>) {
+        let place = self.pending.iter().position(|(waiting, _)| waiting == tokens);
+        let predicted = place.map(|place| self.pending.remove(place).1);
+        if place != Some(0) {
+            self.process.truncate(self.held.len());
+            self.append(tokens);
+            self.append_pending();
+        }
+        self.held.push(self.rewards.len());
+        self.rewards.push(reward.filter(|reward| !reward.is_nan()).unwrap_or(f64::NEG_INFINITY));
+        if self.held.len() >= self.capacity {
+            self.forget();
+        }
+        let scores = normal_scores(&self.rewards);
+        let targets: Vec<f64> = self.held.iter().map(|&number| scores[number]).collect();
+        self.best = targets.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.process.set_targets(&targets);
+        if self.rewards.len().is_multiple_of(TUNE_EVERY) {
+            self.process.tune();
+        }
+        let obtained = scores[scores.len() - 1];
+        self.judged = predicted.map(|[mean, deviation]| Judged { mean, deviation, obtained });
+        let judged = targets.len().min(JUDGED);
+        if judged >= JUDGED_FROM {
+            let from = targets.len() - judged;
+            let predicted: Vec<f64> = self.process.leave_one_out().skip(from).collect();
+            self.correlation = Some(spearman(&predicted, &targets[from..]));
+        }
+    }
+
+    fn append(&mut self, tokens: &Tokens) {
+        let mut vector = vec![0.0; self.features.dimensions()];
+        self.features.write(tokens, &mut vector);
+        self.process.append(&vector);
+    }
+
+    fn append_pending(&mut self) {
+        for i in 0..self.pending.len() {
+            self.append(&self.pending[i].0.clone());
+        }
+    }
+
+    /// Keeps the best observations and the latest.
+    fn forget(&mut self) {
+        let mut order: Vec<usize> = (0..self.held.len()).collect();
+        order.sort_by(|&a, &b| self.rewards[self.held[b]].total_cmp(&self.rewards[self.held[a]]));
+        order.truncate(self.capacity / 4);
+        order.extend(self.held.len() - self.capacity / 2..self.held.len());
+        order.sort_unstable();
+        order.dedup();
+        let vectors: Vec<f32> = order.iter().flat_map(|&place| self.process.point(place)).copied().collect();
+        self.held = order.into_iter().map(|place| self.held[place]).collect();
+        self.process.truncate(0);
+        vectors.chunks_exact(self.features.dimensions()).for_each(|vector| self.process.append(vector));
+        self.append_pending();
+    }
+
+    /// Sets its figures: `surrogate_rank_correlation` of the last 50, `surrogate_trusted` (1 or 0), `length_scale`,
+    /// `surrogate_noise`, and of the last proposal `predicted`, `predicted_deviation` and `obtained`, as normal scores.
+    pub fn report(&self, diagnostics: &mut Diagnostics) {
+        if let Some(correlation) = self.correlation {
+            diagnostics.set("surrogate_rank_correlation", correlation);
+        }
+        diagnostics.set("surrogate_trusted", f64::from(u8::from(self.is_trusted())));
+        diagnostics.set("length_scale", self.process.length_scale());
+        diagnostics.set("surrogate_noise", self.process.noise());
+        if let Some(Judged { mean, deviation, obtained }) = self.judged {
+            diagnostics.set("predicted", mean);
+            diagnostics.set("predicted_deviation", deviation);
+            diagnostics.set("obtained", obtained);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nas_core::{Purpose, SearchSpace, Seed};
+
+    use super::*;
+    use crate::testing::cube;
+
+    fn worth(tokens: &Tokens) -> f64 {
+        tokens.iter().zip(1..).map(|(&token, weight)| f64::from(token * weight)).sum()
+    }
+
+    fn drawn(space: &SearchSpace, n: usize) -> Vec<Tokens> {
+        let mut rng = Seed::new(6).stream(Purpose::Test, 0);
+        (0..n).map(|_| space.sample_tokens(&mut rng)).collect()
+    }
+
+    #[test]
+    fn predictions_do_not_depend_on_the_order_of_proposals() {
+        let space = cube(6, 4);
+        let (tokens, asked) = (drawn(&space, 40), drawn(&space, 60)[40..].to_vec());
+        let mut straight = Surrogate::new(Features::new(&space));
+        let mut tangled = straight.clone();
+        tokens[..35].iter().for_each(|tokens| straight.observe(tokens, Some(worth(tokens))));
+        tokens[35..].iter().for_each(|tokens| straight.propose(tokens));
+        // All proposed at once but one, and observed from the last of those that are observed.
+        tokens.iter().skip(1).for_each(|tokens| tangled.propose(tokens));
+        tokens[..35].iter().rev().for_each(|tokens| tangled.observe(tokens, Some(worth(tokens))));
+        assert_eq!((straight.len(), tangled.len()), (35, 35));
+        straight.predict(&asked);
+        tangled.predict(&asked);
+        for (a, b) in straight.means.iter().zip(&tangled.means).chain(straight.variances.iter().zip(&tangled.variances))
+        {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_best_and_the_latest_stay() {
+        let space = cube(6, 4);
+        let mut surrogate = Surrogate::new(Features::new(&space));
+        surrogate.capacity = 32;
+        let tokens = drawn(&space, 100);
+        for tokens in &tokens {
+            surrogate.propose(tokens);
+            surrogate.observe(tokens, Some(worth(tokens)));
+            assert!(surrogate.held.len() < 32 && surrogate.process().len() == surrogate.held.len());
+        }
+        assert_eq!(surrogate.len(), 100);
+        let rewards: Vec<f64> = tokens.iter().map(worth).collect();
+        let best = (0..100).max_by(|&a, &b| rewards[a].total_cmp(&rewards[b]).then(b.cmp(&a))).unwrap();
+        assert!(surrogate.held.contains(&best) && (90..100).all(|latest| surrogate.held.contains(&latest)));
+        assert!(surrogate.rank_correlation().unwrap() > 0.6);
+    }
+
+    #[test]
+    fn the_most_promising_is_chosen() {
+        let space = cube(6, 4);
+        let mut surrogate = Surrogate::new(Features::new(&space));
+        assert_eq!(surrogate.choose(&[]), None);
+        for tokens in &drawn(&space, 60) {
+            surrogate.observe(tokens, Some(worth(tokens)));
+        }
+        let candidates = [[0_u16; 6], [3; 6], [1; 6]].map(|tokens| Tokens::from(&tokens[..]));
+        assert_eq!(surrogate.choose(&candidates), Some(1));
+        let mut figures = Diagnostics::default();
+        surrogate.propose(&candidates[1]);
+        surrogate.observe(&candidates[1], Some(worth(&candidates[1])));
+        surrogate.report(&mut figures);
+        assert!(figures.get("predicted").unwrap() > 1.0 && figures.get("obtained").unwrap() > 2.0, "{figures:?}");
+    }
+
+    #[test]
+    fn failures_are_the_worst() {
+        let space = cube(6, 4);
+        let mut surrogate = Surrogate::new(Features::new(&space));
+        for tokens in &drawn(&space, 60) {
+            surrogate.observe(tokens, (tokens[0] > 0).then(|| worth(tokens)));
+        }
+        let candidates = [[0_u16, 3, 3, 3, 3, 3], [1, 3, 3, 3, 3, 3]].map(|tokens| Tokens::from(&tokens[..]));
+        surrogate.predict(&candidates);
+        assert!(surrogate.means[0] < surrogate.means[1], "{:?}", surrogate.means);
+    }
+}
