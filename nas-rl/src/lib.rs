@@ -116,12 +116,12 @@ pub enum StrategyError {
 /// | `reinforce` | [`Reinforce`], independent logits, a moving baseline |
 /// | `reinforce-critic`, `reinforce-loo` | with a learned critic; with the mean of the batch's others as the baseline |
 /// | `reinforce-lstm` | with a recurrent policy |
-/// | `a2c` | [`A2c`](agent::A2c), independent logits, a critic |
-/// | `ppo` | [`Ppo`](agent::Ppo), independent logits, a moving baseline, the ratio of whole episodes |
+/// | `a2c` | [`A2c`], independent logits, a critic |
+/// | `ppo` | [`Ppo`], independent logits, a moving baseline, the ratio of whole episodes |
 /// | `ppo-critic` | with a critic, advantages and ratios of single choices |
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
-/// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`](agent::Pqt), safe and fast; with a recurrent policy |
-/// | `risk-seeking`, `self-imitation` | [`RiskSeeking`](agent::RiskSeeking), [`SelfImitation`](agent::SelfImitation) |
+/// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`], safe and fast; with a recurrent policy |
+/// | `risk-seeking`, `self-imitation` | [`RiskSeeking`], [`SelfImitation`] |
 /// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
 /// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
 /// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
