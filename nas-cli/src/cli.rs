@@ -528,9 +528,7 @@ mod tests {
         assert_eq!(bytes("2G"), Ok(2 << 30));
         assert_eq!(bytes("512MiB"), Ok(512 << 20));
         assert!(matches!(limit("100q"), Ok(nas_core::benchmark::Limit::Queries(100))));
-        assert!(
-            matches!(limit("2e4"), Err(_)) && limit("0q").is_err() && limit("-3s").is_err() && limit("5m").is_err()
-        );
+        assert!(limit("2e4").is_err() && limit("0q").is_err() && limit("-3s").is_err() && limit("5m").is_err());
         assert!(matches!(limit("1.5s"), Ok(nas_core::benchmark::Limit::Seconds(s)) if s == 1.5));
         assert_eq!(metric("a:b:min"), Ok(("a:b".to_owned(), Some(nas_core::Direction::Minimize))));
         assert!(metric("acc").is_ok_and(|(_, direction)| direction.is_none()) && metric("acc:up").is_err());
