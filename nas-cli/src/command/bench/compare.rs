@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::output::{self, Output};
 
-/// Who is compared if nobody is named, as far as there are such agents.
+/// Who is compared if nobody is named.
 const AGENTS: [&str; 8] =
     ["random", "reinforce", "evolution", "local-search", "tpe", "pqt", "elite-mutation-gp", "pqt-surrogate"];
 const SEEDS: u64 = 500;
@@ -73,6 +73,11 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         for (contest, summaries) in contests.iter().zip(summaries.chunks(agents.len())) {
             summaries.iter().for_each(|summary| output.json(summary));
             text(args, contest, summaries, reference.map(|i| agents[i].as_str()), output);
+        }
+        if let Some(reference) = reference.map(|i| &agents[i]) {
+            output.line(format!(
+                "\n+ less regret than {reference}, - more, = no evidence: paired Wilcoxon test at each of the times, p < 0.01"
+            ));
         }
         rates(&agents, &paces, started.elapsed(), output);
     }
@@ -133,14 +138,10 @@ pub(super) fn contests<'a>(args: &cli::Compare, table: &'a Table) -> Result<Vec<
     tasks.into_iter().zip(limits).map(contest).collect()
 }
 
-/// The agents that were asked for, or those of `usual` that there are.
+/// The agents that were asked for, or the usual ones.
 pub(super) fn agents(args: &cli::Compare, space: &SearchSpace, usual: &[&str]) -> Result<Vec<String>> {
-    let known = |name: &&&str| nas_rl::STRATEGIES.contains(name) || nas_rl::PUBLISHED.contains(name);
-    let agents: Vec<String> = if args.agents.is_empty() {
-        usual.iter().filter(known).map(|&name| name.to_owned()).collect()
-    } else {
-        args.agents.clone()
-    };
+    let agents: Vec<String> =
+        if args.agents.is_empty() { usual.iter().map(|&name| name.to_owned()).collect() } else { args.agents.clone() };
     for (i, agent) in agents.iter().enumerate() {
         nas_rl::strategy(agent, space, Seed::new(0)).map_err(|e| Error::usage(e.to_string()))?;
         if agents[..i].contains(agent) {
@@ -274,11 +275,6 @@ fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], refer
     let right: Vec<usize> = (1..header.len() - usize::from(reference.is_some())).collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     output.answer(output::table(&header, &right, rows.collect()));
-    if let Some(reference) = reference {
-        output.line(format!(
-            "+ less regret than {reference}, - more, = no evidence: paired Wilcoxon test at each of the times, p < 0.01"
-        ));
-    }
 }
 
 /// How fast the agents were: the one part of the output that is not the same every time.
