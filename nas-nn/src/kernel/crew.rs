@@ -85,6 +85,8 @@ impl Crew {
             let message = format!("a program runs on 1 to {} threads, not on {threads}", WORKERS + 1);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        /// # Safety
+        /// None needed: it does nothing.
         unsafe fn nothing(_: *const (), _: usize) {}
         let job = Job { run: nothing, data: std::ptr::null(), parts: 0, simd: Simd::Portable };
         let shared = Arc::new(Shared {
