@@ -86,7 +86,7 @@ impl Crew {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         /// # Safety
-        /// None needed: it does nothing.
+        /// None is needed: it does nothing.
         unsafe fn nothing(_: *const (), _: usize) {}
         let job = Job { run: nothing, data: std::ptr::null(), parts: 0, simd: Simd::Portable };
         let shared = Arc::new(Shared {
