@@ -61,7 +61,7 @@ impl Network {
     ///
     /// # Errors
     /// When the architecture cannot be built ([`NetworkError::Family`]) or training ends early ([`NetworkError::Train`]).
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that decides the result or how it comes about")]
+    #[expect(clippy::too_many_arguments, reason = "everything a training needs")]
     pub fn train(
         family: Arc<dyn Family>,
         architecture: &Architecture,

@@ -149,7 +149,6 @@ struct BackwardCut {
     seconds: f64,
     part: Option<usize>,
     sums: usize,
-    scratch: usize,
 }
 
 /// The moment of an op's forward pass is its node's number; backward passes follow in reverse.
@@ -275,15 +274,19 @@ impl Planner {
         let shapes = self.shapes(node);
         let wanted = |k: usize| op.differentiates(k) && self.active[self.root[node.inputs[k].index()]];
         let seconds = self.worker(node, op, &shapes).backward(wanted).seconds(Rates::TYPICAL);
-        let whole = op.scratch(&shapes, &node.shape, self.batch);
         let fixed = (0..shapes.len()).filter(|&k| wanted(k) && !shapes[k].is_batched());
         let sums = fixed.map(|k| shapes[k].len()).sum();
         if !self.is_by_example(node, op) || sums == 0 {
-            return BackwardCut { seconds, part: None, sums: 0, scratch: whole };
+            return BackwardCut { seconds, part: None, sums: 0 };
         }
-        let part = parts::planned(self.batch, seconds, sums);
-        let scratch = if part < self.batch { op.scratch(&shapes, &node.shape, part) + sums } else { whole };
-        BackwardCut { seconds, part: Some(part), sums, scratch }
+        BackwardCut { seconds, part: Some(parts::planned(self.batch, seconds, sums)), sums }
+    }
+
+    /// Working memory of an active op's backward pass, which is `whole` where the batch is not cut.
+    fn back_scratch(&self, node: &Node, op: &dyn Op, whole: usize) -> usize {
+        let BackwardCut { part, sums, .. } = self.cut(node, op);
+        let cut = part.filter(|&part| part < self.batch);
+        cut.map_or(whole, |part| op.scratch(&self.shapes(node), &node.shape, part) + sums)
     }
 
     fn is_by_example(&self, node: &Node, op: &dyn Op) -> bool {
@@ -311,7 +314,7 @@ impl Planner {
             scratch[i] = Life::new(floats, i);
             saved[i] = Life::new(self.saved(node, &**op).floats(self.batch), i);
             if self.active[i] {
-                back_scratch[i] = Life::new(self.cut(node, &**op).scratch, back);
+                back_scratch[i] = Life::new(self.back_scratch(node, &**op, floats), back);
                 saved[i].reach(back);
                 if passed[i] == i {
                     grads[i] = Life::new(node.shape.elements(self.batch), back);
