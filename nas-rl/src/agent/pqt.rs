@@ -3,9 +3,9 @@
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 use rand::RngExt as _;
 
-use super::queue::{Entry, Queue};
-use super::{Action, Agent, Figures, Plan, drawn, normalised};
-use crate::environment::{Environment, Episode};
+use super::queue::{Entry, Fitted, Queue};
+use super::{Action, Agent, Figures, Plan, drawn};
+use crate::environment::Environment;
 use crate::policy::{self, Policy};
 use crate::rollout::Finished;
 
@@ -98,22 +98,14 @@ impl Agent for Pqt {
             self.queue.push(*number, episode, reward.unwrap_or(f64::NEG_INFINITY));
         }
         self.updates += 1;
-        let batch: Vec<&Episode> = self.queue.entries().iter().map(|entry| &entry.episode).collect();
-        if batch.is_empty() {
-            return;
-        }
-        let ones = vec![1.0; batch.iter().map(|episode| episode.len()).sum()];
+        let fitted = self.queue.fit(&mut *self.policy, self.update_epochs, self.ent_coef, self.max_grad_norm);
+        let Some(Fitted { before, share, skipped }) = fitted else { return };
+        self.skipped += skipped;
+        self.share = share;
         self.figures.clear();
-        for epoch in 0..self.update_epochs {
-            let update = self.policy.update(&batch, &ones, self.ent_coef, self.max_grad_norm);
-            self.skipped += u64::from(update.skipped);
-            if epoch == 0 {
-                self.share = normalised(update.entropy, &batch);
-                self.figures.set("policy_loss", update.policy_loss);
-                self.figures.set("entropy", update.entropy);
-                self.figures.set("grad_norm", update.grad_norm);
-            }
-        }
+        self.figures.set("policy_loss", before.policy_loss);
+        self.figures.set("entropy", before.entropy);
+        self.figures.set("grad_norm", before.grad_norm);
         let entries = self.queue.entries();
         self.figures.set("queue_best", entries[0].reward);
         self.figures.set("queue_worst", entries[entries.len() - 1].reward);

@@ -5,15 +5,18 @@ use nas_core::strategy::Unseen;
 use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, Rng, SearchSpace, Seed, Strategy, Tokens};
 use rand::RngExt as _;
 
-use super::QueuePolicy;
+use super::queue::{Fitted, Queue};
+use crate::environment::Environment;
+use crate::policy::{self, Independent};
 use crate::surrogate::{Features, Surrogate};
 
 /// Priority-queue training whose proposals a surrogate filters by expected improvement.
 ///
-/// A proposal is the best of a pool: samples of a [`QueuePolicy`], and edits of the best five architectures, in which one
-/// decision is drawn again by that policy. What was tried or is on its way is dropped; filling the pool up with even draws
-/// made it worse on NAS-Bench-201. The [`Surrogate`] ranks it, and where it is empty the proposal is an even draw. The first ten proposals are even draws. While the surrogate's predictions of the last
-/// 50 rewards are no guide, samples of the policy are proposed as they come.
+/// A proposal is the best of a pool: samples of the policy of [`Pqt`](super::Pqt), independent logits fitted to the best five
+/// architectures after every trial, and edits of those, in which one decision is drawn again by that policy. What was tried
+/// or is on its way is dropped; filling the pool up with even draws made it worse on NAS-Bench-201. The [`Surrogate`] ranks
+/// it, and where it is empty the proposal is an even draw. The first ten proposals are even draws. While the surrogate's
+/// predictions of the last 50 rewards are no guide, samples of the policy are proposed as they come.
 ///
 /// Proposals that are on their way count as fantasies, so that batches spread out. The variants replace one part each, to
 /// show what it is worth: [`elite_mutation`](Self::elite_mutation) the policy, [`one_hot`](Self::one_hot) the features.
@@ -25,9 +28,19 @@ pub struct PqtSurrogate {
     pub policy_samples: usize,
     /// Edits of elites in a pool; default 64.
     pub elite_edits: usize,
-    /// The policy, with its own settings.
-    pub policy: QueuePolicy,
+    /// How many of the best are imitated and edited, at least 1; default 5.
+    pub queue_size: usize,
+    /// Steps of Adam, at a learning rate of 0.1, after each trial; default 5. With none there is no policy.
+    pub update_epochs: usize,
+    /// β, the weight of the policy's entropy; default 0.1.
+    pub ent_coef: f64,
+    /// The probability that a sample's choice is replaced by an even draw; default 0.1.
+    pub noise: f64,
     name: &'static str,
+    environment: Environment,
+    policy: Independent,
+    queue: Queue,
+    fitted: Option<Fitted>,
     surrogate: Surrogate,
     unseen: Unseen,
     seed: Seed,
@@ -35,6 +48,9 @@ pub struct PqtSurrogate {
     updates: u64,
     pool: Pool,
 }
+
+/// The largest norm of the policy's gradient, which only strays meet.
+const MAX_GRAD_NORM: f64 = 10.0;
 
 /// The candidates of a proposal.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +96,7 @@ impl PqtSurrogate {
         let features = Features::new(&space);
         let mut search = Self::with_features("elite-mutation-gp", space, seed, features);
         (search.policy_samples, search.elite_edits) = (0, 128);
-        search.policy.update_epochs = 0;
+        search.update_epochs = 0;
         search
     }
 
@@ -91,12 +107,20 @@ impl PqtSurrogate {
     }
 
     fn with_features(name: &'static str, space: SearchSpace, seed: Seed, features: Features) -> Self {
+        let environment = Environment::new(space.clone());
         PqtSurrogate {
             starts: 10,
             policy_samples: 64,
             elite_edits: 64,
-            policy: QueuePolicy::new(space.clone()),
+            queue_size: 5,
+            update_epochs: 5,
+            ent_coef: 0.1,
+            noise: 0.1,
             name,
+            policy: Independent::new(&environment, 0.1),
+            environment,
+            queue: Queue::new(5),
+            fitted: None,
             surrogate: Surrogate::new(features),
             unseen: Unseen::new(space),
             seed,
@@ -113,21 +137,21 @@ impl PqtSurrogate {
 
     /// Draws the candidates that are new.
     fn fill_pool(&mut self, rng: &mut Rng) -> Result<(), Error> {
-        let space = self.unseen.space().clone();
-        let mut walk = space.walk();
         self.pool.clear();
         let trusted = self.surrogate.is_trusted();
         for _ in 0..self.policy_samples {
-            let tokens = self.policy.sample(&mut walk, rng)?;
+            let sampled = policy::sample(&mut self.policy, &self.environment, self.noise, rng)?;
+            let tokens = sampled.episode.tokens().clone();
             self.pool.offer(&self.unseen, tokens, Origin::Policy { updates: self.updates });
             if !trusted && !self.pool.candidates.is_empty() {
                 return Ok(());
             }
         }
         for _ in 0..self.elite_edits {
-            let elite = rng.random_range(0..self.policy.elites().len());
-            let parent = self.policy.elites()[elite].trial;
-            let tokens = self.policy.edit(elite, &mut walk, rng)?;
+            let elites = self.queue.entries();
+            let elite = &elites[rng.random_range(0..elites.len())];
+            let edited = policy::edit(&mut self.policy, &self.environment, &elite.episode, rng)?;
+            let (tokens, parent) = (edited.episode.tokens().clone(), elite.number);
             self.pool.offer(&self.unseen, tokens, Origin::Mutation { parent });
         }
         Ok(())
@@ -145,7 +169,7 @@ impl Strategy for PqtSurrogate {
         if self.unseen.is_exhausted() {
             return Ok(None);
         }
-        if self.proposed >= self.starts && !self.policy.elites().is_empty() {
+        if self.proposed >= self.starts && !self.queue.entries().is_empty() {
             self.fill_pool(&mut rng)?;
         }
         let chosen = if self.surrogate.is_trusted() { self.surrogate.choose(&self.pool.candidates) } else { Some(0) };
@@ -169,19 +193,30 @@ impl Strategy for PqtSurrogate {
     fn observe(&mut self, observed: &Observed) -> Result<(), Error> {
         self.unseen.insert(&observed.tokens);
         self.surrogate.observe(&observed.tokens, observed.reward);
-        self.policy.observe(observed.number, &observed.tokens, observed.reward)?;
-        self.updates += u64::from(self.policy.update_epochs > 0);
+        let episode = self.environment.replay(&observed.tokens)?;
+        self.queue.resize(self.queue_size.max(1));
+        self.queue.push(observed.number, &episode, observed.reward.unwrap_or(f64::NAN));
+        self.fitted = self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM);
+        self.updates += u64::from(self.fitted.is_some());
         Ok(())
     }
 
-    /// The figures of [`Surrogate::report`], `entropy_normalised` (of the policy, as a share of an even one's), `updates`, and
-    /// `repeats` (the share of the last pool that had been tried).
+    /// The figures of [`Surrogate::report`]; of the policy `policy_loss`, `entropy`, `entropy_normalised` (as a share of an even
+    /// one's), `grad_norm` and `updates`; `repeats`, the share of the last pool that had been tried.
     fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         self.surrogate.report(&mut diagnostics);
-        if self.policy.update_epochs > 0 {
-            diagnostics.set("entropy_normalised", self.policy.normalized_entropy());
-            diagnostics.set("updates", self.updates as f64);
+        if let Some(Fitted { before, share, .. }) = self.fitted {
+            let figures = [
+                ("policy_loss", Some(before.policy_loss)),
+                ("entropy", Some(before.entropy)),
+                ("entropy_normalised", share),
+                ("grad_norm", Some(before.grad_norm)),
+                ("updates", Some(self.updates as f64)),
+            ];
+            for (name, figure) in figures {
+                figure.filter(|figure| figure.is_finite()).into_iter().for_each(|figure| diagnostics.set(name, figure));
+            }
         }
         if self.pool.drawn > 0 {
             diagnostics.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
@@ -190,11 +225,11 @@ impl Strategy for PqtSurrogate {
     }
 
     fn probabilities(&mut self) -> Option<Vec<Vec<f64>>> {
-        if self.policy.update_epochs == 0 {
+        if self.update_epochs == 0 {
             return None;
         }
         let mut rng = self.seed.stream(Purpose::Policy, u64::MAX);
-        self.policy.marginals(256, &mut rng).ok()
+        policy::marginals(&mut self.policy, &self.environment, &mut rng).ok()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The best episodes seen, each once.
 
+use super::normalised;
 use crate::environment::Episode;
+use crate::policy::{Policy, Update};
 
 /// A queue of the best episodes, the best first; of equals the earlier one. Nothing stands in it twice.
 #[derive(Debug, Clone)]
@@ -18,6 +20,17 @@ pub struct Entry {
     pub episode: Episode,
     /// What it was worth.
     pub reward: f64,
+}
+
+/// What [`Queue::fit`] did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fitted {
+    /// The first step's figures, of the policy as it was.
+    pub(crate) before: Update,
+    /// Its entropy, as a share of an even policy's.
+    pub(crate) share: Option<f64>,
+    /// Steps that were left out because something was not finite.
+    pub(crate) skipped: u64,
 }
 
 impl Queue {
@@ -44,6 +57,29 @@ impl Queue {
         self.entries.insert(at, Entry { number, episode: episode.clone(), reward });
         self.entries.truncate(self.capacity);
         true
+    }
+
+    /// Fits `policy` to the episodes by `epochs` steps down −(1/|Q|) Σ log π − `ent_coef` · H; nothing when there is no episode or
+    /// no step.
+    pub(crate) fn fit(
+        &self,
+        policy: &mut dyn Policy,
+        epochs: usize,
+        ent_coef: f64,
+        max_grad_norm: f64,
+    ) -> Option<Fitted> {
+        let batch: Vec<&Episode> = self.entries.iter().map(|entry| &entry.episode).collect();
+        if batch.is_empty() {
+            return None;
+        }
+        let ones = vec![1.0; batch.iter().map(|episode| episode.len()).sum()];
+        let mut fitted = None;
+        for _ in 0..epochs {
+            let update = policy.update(&batch, &ones, ent_coef, max_grad_norm);
+            let first = || Fitted { before: update, share: normalised(update.entropy, &batch), skipped: 0 };
+            fitted.get_or_insert_with(first).skipped += u64::from(update.skipped);
+        }
+        fitted
     }
 
     /// The entries, the best first.
