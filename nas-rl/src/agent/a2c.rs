@@ -2,9 +2,7 @@
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
-use super::{
-    Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, mean, normalised, spread, variance,
-};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
 use crate::advantage::{Rewards, Shaping, gae};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -100,20 +98,13 @@ impl Agent for A2c {
         self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
         let returns = spread(&batch, shaped.iter().copied());
-        let errors: Vec<f64> = returns.iter().zip(&values).map(|(r, v)| r - v).collect();
         let figures = &mut self.figures;
         figures.clear();
-        figures.set("policy_loss", update.policy_loss);
-        figures.set("value_loss", mean(&errors.iter().map(|e| e * e).collect::<Vec<f64>>()));
-        figures.set("entropy", update.entropy);
+        figures.updated(&update);
         figures.set("ent_coef", self.entropy.ent_coef);
-        figures.set("grad_norm", update.grad_norm);
         figures.set("advantage_std", deviation);
-        figures.set("baseline", mean(&values));
-        figures.set("explained_variance", 1.0 - variance(&errors) / variance(&returns));
-        figures.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
-        figures.set("updates", self.updates as f64);
-        figures.set("skipped_updates", self.skipped as f64);
+        figures.expected(&values, &returns);
+        figures.counted(finished, self.updates, self.skipped);
     }
 
     fn diagnostics(&self) -> Diagnostics {

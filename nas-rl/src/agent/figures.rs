@@ -2,6 +2,10 @@
 
 use nas_core::Diagnostics;
 
+use crate::policy::Update;
+use crate::rollout::Finished;
+use crate::statistics::mean;
+
 /// Named figures of the last update.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures(Vec<(&'static str, f64)>);
@@ -18,16 +22,33 @@ impl Figures {
         }
     }
 
+    /// What an update of the policy did.
+    pub(crate) fn updated(&mut self, update: &Update) {
+        self.set("policy_loss", update.policy_loss);
+        self.set("entropy", update.entropy);
+        self.set("grad_norm", update.grad_norm);
+    }
+
+    /// How the `values` expected before every choice compare with what came.
+    pub(crate) fn expected(&mut self, values: &[f64], returns: &[f64]) {
+        let errors: Vec<f64> = returns.iter().zip(values).map(|(r, v)| r - v).collect();
+        self.set("value_loss", mean(&errors.iter().map(|e| e * e).collect::<Vec<f64>>()));
+        self.set("explained_variance", 1.0 - variance(&errors) / variance(returns));
+        self.set("baseline", mean(values));
+    }
+
+    /// What was learned from, and how many updates there were and were left out.
+    pub(crate) fn counted(&mut self, finished: &[Finished], updates: u64, skipped: u64) {
+        self.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
+        self.set("updates", updates as f64);
+        self.set("skipped_updates", skipped as f64);
+    }
+
     pub(crate) fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         self.0.iter().for_each(|&(name, figure)| diagnostics.set(name, figure));
         diagnostics
     }
-}
-
-/// The mean; NaN of nothing.
-pub(crate) fn mean(x: &[f64]) -> f64 {
-    x.iter().sum::<f64>() / x.len() as f64
 }
 
 /// The mean squared distance from the mean.

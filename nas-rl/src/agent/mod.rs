@@ -20,7 +20,7 @@ use crate::rollout::{Drawn, Finished};
 
 pub use a2c::A2c;
 pub use entropy::EntropyControl;
-pub(crate) use figures::{Figures, mean, variance};
+pub(crate) use figures::{Figures, variance};
 pub use ppo::{Ppo, Ratio};
 pub use pqt::Pqt;
 pub use pqt_surrogate::PqtSurrogate;

@@ -3,8 +3,7 @@
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use super::{
-    Action, Agent, EntropyControl, Figures, Plan, Queue, drawn, episodes, importance, mean, normalised, spread,
-    variance,
+    Action, Agent, EntropyControl, Figures, Plan, Queue, drawn, episodes, importance, normalised, spread, variance,
 };
 use crate::advantage::{Rewards, Shaping, gae};
 use crate::environment::{Environment, Episode};
@@ -225,22 +224,15 @@ impl Agent for Ppo {
         if let (Some(first), Some(last)) = (first, last) {
             self.share = normalised(first.entropy, &all);
             self.share.into_iter().for_each(|share| self.entropy.adapt(share));
-            figures.set("policy_loss", first.policy_loss);
-            figures.set("entropy", first.entropy);
-            figures.set("grad_norm", first.grad_norm);
+            figures.updated(&first);
             figures.set("approx_kl", last.approx_kl);
             figures.set("clip_fraction", last.clip_fraction);
         }
         let returns = spread(&batch, shaped.iter().copied());
-        let errors: Vec<f64> = returns.iter().zip(&values).map(|(r, v)| r - v).collect();
-        figures.set("value_loss", mean(&errors.iter().map(|e| e * e).collect::<Vec<f64>>()));
-        figures.set("explained_variance", 1.0 - variance(&errors) / variance(&returns));
+        figures.expected(&values, &returns);
         figures.set("advantage_std", variance(&advantages).sqrt());
-        figures.set("baseline", mean(&values));
         figures.set("ent_coef", ent_coef);
-        figures.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
-        figures.set("updates", self.updates as f64);
-        figures.set("skipped_updates", self.skipped as f64);
+        figures.counted(finished, self.updates, self.skipped);
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -103,7 +103,7 @@ impl Agent for Pqt {
         self.skipped += skipped;
         self.share = share;
         self.figures.clear();
-        self.figures.set("policy_loss", before.policy_loss);
+        self.figures.updated(&before);
         self.figures.set("entropy", before.entropy);
         self.figures.set("grad_norm", before.grad_norm);
         let entries = self.queue.entries();

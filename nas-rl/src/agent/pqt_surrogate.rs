@@ -5,6 +5,7 @@ use nas_core::strategy::Unseen;
 use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, Rng, SearchSpace, Seed, Strategy, Tokens};
 use rand::RngExt as _;
 
+use super::Figures;
 use super::queue::{Fitted, Queue};
 use crate::environment::Environment;
 use crate::policy::{self, Independent};
@@ -204,23 +205,17 @@ impl Strategy for PqtSurrogate {
     /// The figures of [`Surrogate::report`]; of the policy `policy_loss`, `entropy`, `entropy_normalised` (as a share of an even
     /// one's), `grad_norm` and `updates`; `repeats`, the share of the last pool that had been tried.
     fn diagnostics(&self) -> Diagnostics {
-        let mut diagnostics = Diagnostics::default();
-        self.surrogate.report(&mut diagnostics);
-        if let Some(Fitted { before, share, .. }) = self.fitted {
-            let figures = [
-                ("policy_loss", Some(before.policy_loss)),
-                ("entropy", Some(before.entropy)),
-                ("entropy_normalised", share),
-                ("grad_norm", Some(before.grad_norm)),
-                ("updates", Some(self.updates as f64)),
-            ];
-            for (name, figure) in figures {
-                figure.filter(|figure| figure.is_finite()).into_iter().for_each(|figure| diagnostics.set(name, figure));
-            }
+        let mut figures = Figures::default();
+        if let Some(Fitted { before, share, .. }) = &self.fitted {
+            figures.updated(before);
+            share.iter().for_each(|&share| figures.set("entropy_normalised", share));
+            figures.set("updates", self.updates as f64);
         }
         if self.pool.drawn > 0 {
-            diagnostics.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
+            figures.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
         }
+        let mut diagnostics = figures.diagnostics();
+        self.surrogate.report(&mut diagnostics);
         diagnostics
     }
 

@@ -2,7 +2,7 @@
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, mean, normalised, variance};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -96,21 +96,13 @@ impl Agent for Reinforce {
         self.share = normalised(update.entropy, &batch);
         self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
-        let explained = 1.0 - variance(&advantages) / variance(&super::spread(&batch, shaped.into_iter()));
-        let rewards: Vec<f64> = finished.iter().filter_map(|f| f.reward).collect();
         let figures = &mut self.figures;
         figures.clear();
-        figures.set("policy_loss", update.policy_loss);
-        figures.set("value_loss", mean(&advantages.iter().map(|a| a * a).collect::<Vec<f64>>()));
-        figures.set("entropy", update.entropy);
+        figures.updated(&update);
         figures.set("ent_coef", self.entropy.ent_coef);
-        figures.set("grad_norm", update.grad_norm);
         figures.set("advantage_std", variance(&advantages).sqrt());
-        figures.set("baseline", mean(&values));
-        figures.set("explained_variance", explained);
-        figures.set("reward_mean", mean(&rewards));
-        figures.set("updates", self.updates as f64);
-        figures.set("skipped_updates", self.skipped as f64);
+        figures.expected(&values, &spread(&batch, shaped.into_iter()));
+        figures.counted(finished, self.updates, self.skipped);
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -68,7 +68,7 @@ impl Agent for ReinforceNats {
             self.skipped += u64::from(update.skipped);
             self.share = normalised(update.entropy, &[episode]);
             self.figures.clear();
-            self.figures.set("policy_loss", update.policy_loss);
+            self.figures.updated(&update);
             self.figures.set("entropy", update.entropy);
             self.figures.set("grad_norm", update.grad_norm);
             self.figures.set("baseline", self.baseline.value());

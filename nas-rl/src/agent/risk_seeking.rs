@@ -2,7 +2,7 @@
 
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, mean, normalised, spread};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -94,7 +94,7 @@ impl Agent for RiskSeeking {
             self.skipped += u64::from(update.skipped);
             if epoch == 0 {
                 self.share = normalised(update.entropy, &batch);
-                self.figures.set("policy_loss", update.policy_loss);
+                self.figures.updated(&update);
                 self.figures.set("entropy", update.entropy);
                 self.figures.set("grad_norm", update.grad_norm);
             }
@@ -102,9 +102,7 @@ impl Agent for RiskSeeking {
         self.share.into_iter().for_each(|share| self.entropy.adapt(share));
         self.figures.set("ent_coef", self.entropy.ent_coef);
         self.figures.set("threshold", threshold);
-        self.figures.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
-        self.figures.set("updates", self.updates as f64);
-        self.figures.set("skipped_updates", self.skipped as f64);
+        self.figures.counted(finished, self.updates, self.skipped);
     }
 
     fn diagnostics(&self) -> Diagnostics {

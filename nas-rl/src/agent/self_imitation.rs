@@ -3,7 +3,7 @@
 use nas_core::{ArchitectureError, Diagnostics, Purpose, Rng, Seed};
 use rand::RngExt as _;
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, mean, normalised, spread};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::{Environment, Episode};
 use crate::policy::{self, Policy};
@@ -154,15 +154,11 @@ impl Agent for SelfImitation {
 
         let figures = &mut self.figures;
         figures.clear();
-        figures.set("policy_loss", update.policy_loss);
-        figures.set("entropy", update.entropy);
+        figures.updated(&update);
         figures.set("ent_coef", self.entropy.ent_coef);
-        figures.set("grad_norm", update.grad_norm);
         figures.set("baseline", expected);
         figures.set("imitated", better);
-        figures.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
-        figures.set("updates", self.updates as f64);
-        figures.set("skipped_updates", self.skipped as f64);
+        figures.counted(finished, self.updates, self.skipped);
     }
 
     fn diagnostics(&self) -> Diagnostics {
