@@ -57,9 +57,9 @@ pub const ALL: [Workload; 9] = [
     Workload { name: "W7", batch: 1024, build: recommender, data: ratings, optimizer: Update::Adam },
 ];
 
-/// The most threads that a training step can run on.
+/// Threads that a step can be measured on: one for every core.
 pub fn most_threads() -> usize {
-    1
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The workload called `name`.
@@ -155,13 +155,15 @@ impl Training {
     /// Runs the steps from now on on that many threads.
     ///
     /// # Errors
-    /// When there are none, or more than [`most_threads`].
+    /// When there are none, more than [`most_threads`], or the system starts no more.
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         let most = most_threads();
-        if (1..=most).contains(&threads) {
-            return Ok(());
+        if !(1..=most).contains(&threads) {
+            return Err(Error::Request(format!("a step runs on 1 to {most} threads, not on {threads}")));
         }
-        Err(Error::Request(format!("a step runs on 1 to {most} threads, not on {threads}")))
+        self.program
+            .set_threads(threads)
+            .map_err(|e| Error::Request(format!("{threads} threads cannot be started: {e}")))
     }
 
     /// The number of trainable numbers.
