@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 pub enum Simd {
     /// What the target of the build always has (SSE2 on x86-64).
     Portable,
-    /// AVX2 with fused multiply-add: vectors of 8.
+    /// AVX2 with fused multiply-add and population count: vectors of 8.
     Avx2,
     /// AVX-512 (F, BW, DQ, VL): vectors of 16.
     Avx512,
@@ -51,7 +51,7 @@ impl fmt::Display for Simd {
 
 #[cfg(target_arch = "x86_64")]
 fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -135,13 +135,13 @@ pub(super) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,popcnt")]
 fn avx2<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
 fn avx512<R>(f: impl FnOnce() -> R) -> R {
     f()
 }

@@ -1,9 +1,9 @@
 //! 2-D convolution of [batch, channels, height, width] tensors: forward, input gradient, weight gradient.
 //!
-//! Products of 1×1 kernels are matrix products (`pointwise`). Filters of one channel each go over planes (`depthwise`). All else is direct (`direct`): images are packed with a border
-//! of zeros (`lattice`, `pack`), few enough at a time to stay in the cache, and vectors run over the pixels of one or, when
-//! it is small, over the same pixel of several (`tile`, `weight`). One table of taps serves any number of channels,
-//! kernel, stride, padding, dilation and groups.
+//! Products of 1×1 kernels are matrix products (`pointwise`), and small planes whose filters see one channel each have sums of
+//! their own (`depthwise`). All else is direct (`direct`): images are packed with a border of zeros (`lattice`, `pack`), few
+//! enough at a time to stay in the cache, and vectors run over the pixels of one or, when it is small, over the same pixel of
+//! several (`tile`, `weight`). One table of taps serves any number of channels, kernel, stride, padding, dilation and groups.
 
 mod ahead;
 mod depthwise;
@@ -277,10 +277,22 @@ mod tests {
             check(&Conv2d { kernel: [3, 5], padding: [1, 0, 2, 4], ..depthwise(2, 3, size, 3, 1) });
             check(&Conv2d { stride: [1, 3], dilation: [2, 1], padding: [5; 4], ..depthwise(2, 3, size, 3, 1) });
         }
-        // Planes cut into strips.
+        for stride in [1, 2] {
+            for width in 5..=32 {
+                check(&Conv2d { width, ..depthwise(3, 2, 6, 3, stride) });
+            }
+            // As much padding as a window allows, none, and on one side only.
+            for padding in [[4; 4], [0; 4], [4, 0, 0, 4], [0, 3, 4, 0]] {
+                check(&Conv2d { padding, ..depthwise(2, 2, 11, 5, stride) });
+            }
+            check(&depthwise(2, 2, 12, 9, stride));
+        }
+        // Wider than that, and more padding: for other kernels.
         check(&depthwise(1, 2, 60, 7, 1));
         check(&depthwise(2, 2, 75, 5, 2));
         check(&Conv2d { width: 700, filters: 4, ..depthwise(2, 2, 6, 3, 1) });
+        check(&Conv2d { width: 1, kernel: [3, 9], padding: [1, 8, 1, 8], ..depthwise(2, 3, 7, 3, 2) });
+        check(&Conv2d { height: 1, padding: [2; 4], ..depthwise(2, 3, 13, 3, 2) });
         check(&Conv2d { height: 3, width: 2500, padding: [9; 4], ..depthwise(1, 2, 1, 3, 2) });
     }
 

@@ -33,11 +33,6 @@ impl<'a> Scratch<'a> {
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), n) }
     }
 
-    /// Pairs of indices.
-    pub(super) fn pairs(&mut self, n: usize) -> &'a mut [[u32; 2]] {
-        self.indices(2 * n).as_chunks_mut().0
-    }
-
     pub(super) fn spans(&mut self, n: usize) -> &'a mut [Span] {
         const { assert!(size_of::<Span>() == 12 && align_of::<Span>() == 4) }
         let floats = self.floats(3 * n);

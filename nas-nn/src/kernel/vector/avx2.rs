@@ -8,8 +8,8 @@ use super::{Job, NOWHERE, Vector, store_each};
 ///
 /// # Safety
 ///
-/// The processor has AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
+/// The processor has AVX2, FMA and POPCNT.
+#[target_feature(enable = "avx2,fma,popcnt")]
 pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
     unsafe { job.run::<Ymm>() }
@@ -110,27 +110,6 @@ impl Vector for Ymm {
     unsafe fn load_lanes(p: *const f32, mask: u32) -> Self {
         // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the mask.
         unsafe { Ymm(_mm256_maskload_ps(p, lanes(mask))) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_even(p: [*const f32; 2], masks: [u32; 2]) -> Self {
-        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the masks.
-        unsafe {
-            let [low, high] = [Self::load_lanes(p[0], masks[0]), Self::load_lanes(p[1], masks[1])];
-            // Pairs of low, high, low, high.
-            let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low.0, high.0));
-            Ymm(_mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(mixed)))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_twice(p: *const f32, mask: u32) -> Self {
-        // SAFETY: the trait's contract: AVX2 and FMA are there, and the pointers are valid for the lanes of the mask.
-        unsafe {
-            let twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-            let half = _mm_maskload_ps(p, _mm256_castsi256_si128(lanes(mask)));
-            Ymm(_mm256_permutevar8x32_ps(_mm256_castps128_ps256(half), twice))
-        }
     }
 
     #[inline(always)]

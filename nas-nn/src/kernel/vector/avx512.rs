@@ -8,8 +8,8 @@ use super::{Job, NOWHERE, Vector};
 ///
 /// # Safety
 ///
-/// The processor has AVX-512 F.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+/// The processor has AVX-512 (F, BW, DQ, VL), AVX2, FMA and POPCNT.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
 pub(super) unsafe fn enter<J: Job>(job: J) -> J::Output {
     // SAFETY: passed on to the caller.
     unsafe { job.run::<Zmm>() }
@@ -124,26 +124,6 @@ impl Vector for Zmm {
     unsafe fn load_lanes(p: *const f32, mask: u32) -> Self {
         // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the mask.
         unsafe { Zmm(_mm512_maskz_loadu_ps(mask as __mmask16, p)) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_even(p: [*const f32; 2], masks: [u32; 2]) -> Self {
-        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the masks.
-        unsafe {
-            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-            let [low, high] = [Self::load_lanes(p[0], masks[0]), Self::load_lanes(p[1], masks[1])];
-            Zmm(_mm512_permutex2var_ps(low.0, even, high.0))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_twice(p: *const f32, mask: u32) -> Self {
-        // SAFETY: the trait's contract: AVX-512 is there, and the pointers are valid for the lanes of the mask.
-        unsafe {
-            let twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-            let half = _mm256_maskz_loadu_ps(mask as __mmask8, p);
-            Zmm(_mm512_permutexvar_ps(twice, _mm512_castps256_ps512(half)))
-        }
     }
 
     #[inline(always)]

@@ -106,29 +106,6 @@ pub(super) trait Vector: Copy {
         }
     }
 
-    /// Every second one of the lanes that [`Vector::load_lanes`] gives at two places.
-    #[inline(always)]
-    unsafe fn load_even(p: [*const f32; 2], masks: [u32; 2]) -> Self {
-        let mut lanes = [0.0; 8];
-        // SAFETY: the caller vouches for the elements of the masks; a set without a method of its own has four lanes.
-        unsafe {
-            Self::load_lanes(p[0], masks[0]).store(lanes.as_mut_ptr());
-            Self::load_lanes(p[1], masks[1]).store(lanes[4..].as_mut_ptr());
-            Self::load([lanes[0], lanes[2], lanes[4], lanes[6]].as_ptr())
-        }
-    }
-
-    /// Each of the first `LANES / 2` lanes that [`Vector::load_lanes`] gives, twice.
-    #[inline(always)]
-    unsafe fn load_twice(p: *const f32, mask: u32) -> Self {
-        // SAFETY: the caller vouches for the elements of the mask; a set without a method of its own has four lanes.
-        unsafe {
-            let lane = |i: usize| if mask >> i & 1 == 1 { *p.add(i) } else { 0.0 };
-            let (a, b) = (lane(0), lane(1));
-            Self::load([a, a, b, b].as_ptr())
-        }
-    }
-
     /// The first `n` lanes, at most `LANES`, and zeros.
     #[inline(always)]
     unsafe fn keep_first(self, n: usize) -> Self {
@@ -366,9 +343,6 @@ mod tests {
                 for mask in [0, 1, 0b110, 0b1010, 0xFFFF, 0b1011_0111_0101_1101] {
                     let lane = |x: &[f32], i: usize| if mask >> i & 1 == 1 { x[i] } else { 0.0 };
                     assert_eq!(lanes(V::load_lanes(a.as_ptr(), mask)), each(&|i| lane(&a, i)));
-                    assert_eq!(lanes(V::load_twice(a.as_ptr(), mask)), each(&|i| lane(&a, i / 2)));
-                    let evens = |i: usize| if i < n / 2 { lane(&a, 2 * i) } else { b[2 * i - n] };
-                    assert_eq!(lanes(V::load_even([a.as_ptr(), b.as_ptr()], [mask, u32::MAX])), each(&evens));
                 }
                 for mask in [0, 1, 0b1010, (1 << n) - 1, 0b1011_0111_0101_1101 & ((1 << n) - 1)] {
                     let picked: Vec<f32> = (0..n).filter(|i| mask >> i & 1 == 1).map(|i| a[i]).collect();

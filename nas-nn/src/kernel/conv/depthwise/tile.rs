@@ -1,359 +1,321 @@
-//! The sums of depthwise convolutions, vectors along a [`Walk`].
+//! The sums of depthwise convolutions, over sheets. Pitch `P`, step `S` and the number of columns of taps `C` are constants,
+//! so that most addresses are too; `C` is 0 for any number.
 
 use super::super::super::vector::Vector;
-use super::walk::{Reads, Walk};
+use super::sheet::{Sheet, Taps};
 
-/// What the vectors of one plane are made of.
-pub(super) struct Plane<'a, 'w> {
-    pub(super) walk: &'a Walk<'w>,
-    /// The plane that is read.
-    pub(super) from: *const f32,
-    /// The plane of the walk's targets.
-    pub(super) to: *mut f32,
+/// A sheet that is filled, and what is read of it.
+pub(super) struct Plane<'a> {
+    pub(super) layout: &'a Sheet,
+    pub(super) taps: &'a Taps<'a>,
+    pub(super) sheet: *const f32,
 }
 
-/// The kinds of [`Reads`] as constants.
-pub(super) const ALL: u8 = Reads::All as u8;
-pub(super) const EVEN: u8 = Reads::Even as u8;
-pub(super) const TWICE: u8 = Reads::Twice as u8;
+/// From a vector of outputs to the next below it: a row, or the rows that it covers.
+const fn below<V: Vector, const P: usize>() -> usize {
+    if P > V::LANES { P } else { V::LANES }
+}
 
-/// What a vector reads at `at`.
-///
-/// # Safety
-/// The instruction set of `V`, and elements where the masks say so.
+/// Rows that a vector covers.
+const fn rows<V: Vector, const P: usize>() -> usize {
+    if P > V::LANES { 1 } else { V::LANES / P }
+}
+
+/// Vectors of a plane, down and across.
 #[inline(always)]
-unsafe fn read<V: Vector, const KIND: u8>(walk: &Walk<'_>, at: *const f32, row: [u32; 2], column: [u32; 2]) -> V {
-    // SAFETY: passed on to the caller.
-    unsafe {
-        match KIND {
-            ALL => V::load_lanes(at, row[0] & column[0]),
-            EVEN => V::load_even([at, at.wrapping_add(walk.half)], [row[0] & column[0], row[1] & column[1]]),
-            _ => V::load_twice(at, row[0] & column[0]),
-        }
-    }
+fn vectors<V: Vector, const P: usize>(taps: &Taps<'_>) -> [usize; 2] {
+    let across = if P > V::LANES { taps.columns.div_ceil(V::LANES) } else { 1 };
+    [taps.rows.div_ceil(rows::<V, P>()), across]
 }
 
-impl Plane<'_, '_> {
-    /// The plane's sums over taps (u, t) of weight · source, written or added to the targets. Weight number i is
-    /// `w[i · step]`, or a vector of 16 floats with [`Reads::Twice`].
+impl Plane<'_> {
+    /// Calls `put` with the place of every vector of outputs, as (row, column), and Σ over taps of weight · element.
     ///
     /// # Safety
-    /// The instruction set of `V`, the walk's planes and weights.
+    /// The instruction set of `V`; a filled sheet of pitch `P` and step `S`, `C` columns of taps, and a weight for each tap.
     #[inline(always)]
-    pub(super) unsafe fn outputs<V: Vector, const KIND: u8>(&self, w: *const f32, step: isize, add: bool) {
-        let walk = self.walk;
-        // SAFETY: passed on to the caller; groups of a tile exist.
-        unsafe {
-            for piece in 0..walk.pieces {
-                let mut group = 0;
-                if KIND == ALL && walk.rows == 1 {
-                    match walk.taps[0] {
-                        3 => group = self.bands::<V, 3, 8>(piece, group, w, step, add),
-                        5 => group = self.bands::<V, 5, 4>(piece, group, w, step, add),
-                        7 => group = self.bands::<V, 7, 8>(piece, group, w, step, add),
-                        _ => {}
-                    }
-                }
-                while walk.groups - group >= 8 {
-                    self.tile::<V, KIND, 8>(piece, group, w, step, add);
-                    group += 8;
-                }
-                while walk.groups - group >= 4 {
-                    self.tile::<V, KIND, 4>(piece, group, w, step, add);
-                    group += 4;
-                }
-                while walk.groups - group >= 2 {
-                    self.tile::<V, KIND, 2>(piece, group, w, step, add);
-                    group += 2;
-                }
-                while group < walk.groups {
-                    self.tile::<V, KIND, 1>(piece, group, w, step, add);
-                    group += 1;
-                }
-            }
-        }
-    }
-
-    /// Tiles of `R` groups as long as there are so many, of one row each and kernels of `K` rows; the groups done.
-    ///
-    /// # Safety
-    /// As [`Plane::outputs`].
-    #[inline(always)]
-    unsafe fn bands<V: Vector, const K: usize, const R: usize>(
+    pub(super) unsafe fn outputs<V: Vector, const P: usize, const S: usize, const C: usize>(
         &self,
-        piece: usize,
-        mut group: usize,
         w: *const f32,
-        step: isize,
-        add: bool,
-    ) -> usize {
-        const { assert!(R + 1 >= K) }
-        let walk = self.walk;
-        while walk.groups - group >= R {
-            // SAFETY: passed on to the caller. A row is loaded once for all the outputs it has a part in: row s of the band
-            // is what output s − u reads in tap u.
-            unsafe {
-                let mut sums = [V::splat(0.0); R];
-                let start = self.start(piece, group);
-                let across = walk.across.as_ptr().add(piece * walk.taps[1]);
-                for t in 0..walk.taps[1] {
-                    let mut weights = [V::splat(0.0); K];
-                    for u in 0..K {
-                        let i = u.wrapping_mul(walk.taps[1]).wrapping_add(t) as isize;
-                        weights[u] = V::splat(*w.wrapping_offset(i.wrapping_mul(step)));
-                    }
-                    let column = *across.wrapping_add(t);
-                    for s in 0..R {
-                        let row = *walk.down.as_ptr().wrapping_add(group.wrapping_add(s));
-                        let at = start.wrapping_add(s.wrapping_mul(walk.next_row).wrapping_add(t));
-                        let x = read::<V, ALL>(walk, at, row, column);
-                        for u in 0..K {
-                            if u <= s {
-                                sums[s - u] = x.mul_add(weights[u], sums[s - u]);
-                            }
-                        }
-                    }
-                    for s in 1..K {
-                        let last = (K - 1).wrapping_mul(walk.groups).wrapping_add(group).wrapping_add(R - K + s);
-                        let row = *walk.down.as_ptr().wrapping_add(last);
-                        let down = (R - 1 + s).wrapping_mul(walk.next_row);
-                        let x = read::<V, ALL>(walk, start.wrapping_add(down.wrapping_add(t)), row, column);
-                        for u in s..K {
-                            let of = R - 1 + s - u;
-                            if of < R {
-                                sums[of] = x.mul_add(weights[u], sums[of]);
-                            }
-                        }
-                    }
-                }
-                for i in 0..R {
-                    self.write::<V, ALL>(piece, group + i, sums[i], add);
-                }
-            }
-            group += R;
-        }
-        group
-    }
-
-    /// `R` groups from `group` on.
-    ///
-    /// # Safety
-    /// As [`Plane::outputs`].
-    #[inline(always)]
-    unsafe fn tile<V: Vector, const KIND: u8, const R: usize>(
-        &self,
-        piece: usize,
-        group: usize,
-        w: *const f32,
-        step: isize,
-        add: bool,
+        mut put: impl FnMut(usize, usize, V),
     ) {
-        let walk = self.walk;
+        let [down, across] = vectors::<V, P>(self.taps);
+        for piece in 0..across {
+            let mut at = 0;
+            // SAFETY: passed on to the caller; vectors of a tile exist.
+            unsafe {
+                while down - at >= 8 {
+                    self.tile::<V, P, S, C, 8>(piece, at, w, &mut put);
+                    at += 8;
+                }
+                while down - at >= 4 {
+                    self.tile::<V, P, S, C, 4>(piece, at, w, &mut put);
+                    at += 4;
+                }
+                while down - at >= 2 {
+                    self.tile::<V, P, S, C, 2>(piece, at, w, &mut put);
+                    at += 2;
+                }
+                while at < down {
+                    self.tile::<V, P, S, C, 1>(piece, at, w, &mut put);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// Writes the outputs of step 1 to rows that are the pitch apart, whole vectors.
+    ///
+    /// # Safety
+    /// As [`Plane::outputs`], and room for them.
+    #[inline(always)]
+    pub(super) unsafe fn stage<V: Vector, const P: usize, const C: usize>(&self, w: *const f32, to: *mut f32) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            self.outputs::<V, P, 1, C>(
+                w,
+                #[inline(always)]
+                |row, column, sum| sum.store(to.wrapping_add(row.wrapping_mul(P).wrapping_add(column))),
+            );
+        }
+    }
+
+    /// `R` vectors below each other, from number `at` on.
+    ///
+    /// # Safety
+    /// As [`Plane::outputs`].
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const P: usize, const S: usize, const C: usize, const R: usize>(
+        &self,
+        piece: usize,
+        at: usize,
+        w: *const f32,
+        put: &mut impl FnMut(usize, usize, V),
+    ) {
+        let columns = if C == 0 { self.taps.size[1] } else { C };
         // SAFETY: passed on to the caller. Wrapping arithmetic, because the development profile checks every other kind.
         unsafe {
+            let masks = self.taps.masks.as_ptr().wrapping_add(piece.wrapping_mul(columns));
             let mut sums = [V::splat(0.0); R];
-            let mut start = self.start(piece, group);
-            let mut down = walk.down.as_ptr().wrapping_add(group);
-            let across = walk.across.as_ptr().wrapping_add(piece * walk.taps[1]);
-            let mut number = 0_isize;
-            for _ in 0..walk.taps[0] {
-                for t in 0..walk.taps[1] {
-                    let weight = if KIND == TWICE {
-                        V::load(w.wrapping_offset(number.wrapping_mul(16)))
-                    } else {
-                        V::splat(*w.wrapping_offset(number.wrapping_mul(step)))
-                    };
-                    number = number.wrapping_add(1);
-                    let (column, mut at) = (*across.wrapping_add(t), start.wrapping_add(t));
-                    for i in 0..R {
-                        let x = read::<V, KIND>(walk, at, *down.wrapping_add(i), column);
-                        sums[i] = x.mul_add(weight, sums[i]);
-                        at = at.wrapping_add(walk.next_group);
+            for phase in 0..S {
+                let mut from = self.row::<V, P, S>(piece, at, phase);
+                let mut w = w.wrapping_add(phase.wrapping_mul(columns));
+                for _ in 0..self.taps.size[0].wrapping_add(S - 1).wrapping_sub(phase) / S {
+                    for t in 0..columns {
+                        let (weight, mask) = (V::splat(*w.wrapping_add(t)), *masks.wrapping_add(t));
+                        let from = from[t % S].wrapping_add(t / S);
+                        for i in 0..R {
+                            let x = V::load_lanes(from.wrapping_add(i * below::<V, P>()), mask);
+                            sums[i] = x.mul_add(weight, sums[i]);
+                        }
                     }
+                    for from in &mut from {
+                        *from = from.wrapping_add(P);
+                    }
+                    w = w.wrapping_add(S.wrapping_mul(columns));
                 }
-                start = start.wrapping_add(walk.next_row);
-                down = down.wrapping_add(walk.groups);
             }
             for i in 0..R {
-                self.write::<V, KIND>(piece, group + i, sums[i], add);
+                let row = at.wrapping_add(i).wrapping_mul(rows::<V, P>());
+                put(row, piece.wrapping_mul(V::LANES), sums[i]);
             }
         }
     }
 
-    /// Where a vector reads in its first tap.
+    /// Where a vector reads in the first row of taps of a phase of rows, in each phase of columns.
     #[inline(always)]
-    fn start(&self, piece: usize, group: usize) -> *const f32 {
-        let walk = self.walk;
-        let place = piece.wrapping_mul(walk.next_piece).wrapping_add(group.wrapping_mul(walk.next_group));
-        self.from.wrapping_offset(walk.start).wrapping_add(place)
-    }
-
-    /// Where a vector's first output lies.
-    #[inline(always)]
-    fn target(&self, piece: usize, group: usize) -> *mut f32 {
-        let walk = self.walk;
-        let place = piece.wrapping_mul(walk.to_piece).wrapping_add(group.wrapping_mul(walk.to_group));
-        self.to.wrapping_add(walk.to.wrapping_add(place))
-    }
-
-    /// Writes a vector of outputs or adds it.
-    ///
-    /// # Safety
-    /// As [`Plane::outputs`].
-    #[inline(always)]
-    unsafe fn write<V: Vector, const KIND: u8>(&self, piece: usize, group: usize, sum: V, add: bool) {
-        let walk = self.walk;
-        let to = self.target(piece, group);
-        // SAFETY: passed on to the caller; the masks are of outputs that exist.
-        unsafe {
-            let lanes = *walk.group_lanes.as_ptr().wrapping_add(group) & *walk.piece_lanes.as_ptr().wrapping_add(piece);
-            if KIND == TWICE && walk.rows > 1 {
-                for row in 0..walk.rows {
-                    let of_row = lanes & ((1 << walk.apart) - 1) << (row * walk.apart);
-                    sum.store_lanes(of_row, to.wrapping_add(row * walk.to_row), add);
-                }
-            } else if KIND == EVEN {
-                sum.store_lanes(lanes, to, add);
-            } else {
-                // The first ones.
-                let n = lanes.count_ones() as usize;
-                let sum = if add { V::load_first(to, n).add(sum) } else { sum };
-                if n == V::LANES { sum.store(to) } else { sum.store_first(to, n) }
-            }
+    fn row<V: Vector, const P: usize, const S: usize>(&self, piece: usize, at: usize, phase: usize) -> [*const f32; S] {
+        let place = at.wrapping_mul(below::<V, P>()).wrapping_add(piece.wrapping_mul(V::LANES));
+        let mut from = [self.sheet; S];
+        for x in 0..S {
+            let place = phase.wrapping_mul(S).wrapping_add(x).wrapping_mul(self.layout.phase).wrapping_add(place);
+            from[x] = self.sheet.wrapping_add(place).wrapping_offset(self.taps.start[x]);
         }
+        from
     }
 
-    /// The vector of targets, zeros where there are none.
+    /// totals[u, t] += Σ over the vectors of several planes of gradient · element, the gradient of vector (row, column) of
+    /// plane i being `gradient(i, row, column)`; a total is a vector of [`TOTAL`] floats. Sheets are `layout.len` apart.
     ///
     /// # Safety
-    /// As [`Plane::outputs`].
+    /// As [`Plane::outputs`], with so many sheets, and the totals.
     #[inline(always)]
-    unsafe fn targets<V: Vector, const KIND: u8>(&self, piece: usize, group: usize) -> V {
-        let walk = self.walk;
-        let at = self.target(piece, group);
-        // SAFETY: passed on to the caller; the masks are of outputs that exist.
-        unsafe {
-            let lanes = *walk.group_lanes.as_ptr().wrapping_add(group) & *walk.piece_lanes.as_ptr().wrapping_add(piece);
-            if KIND == EVEN && walk.rows > 1 && walk.apart != walk.to_row {
-                // The second row begins in the middle of the vector.
-                let first = lanes & ((1 << walk.apart) - 1);
-                let second = at.wrapping_add(walk.to_row).wrapping_sub(walk.apart);
-                V::load_lanes(at, first).add(V::load_lanes(second, lanes & !first))
-            } else {
-                V::load_lanes(at, lanes)
-            }
-        }
-    }
-
-    /// totals[u, t] += Σ over the outputs of several planes of target · source; a total is a vector of [`TOTAL`] floats.
-    ///
-    /// # Safety
-    /// The instruction set of `V`; the walk's planes, `images` of them with so many floats between, and the totals.
-    #[inline(always)]
-    pub(super) unsafe fn products<V: Vector, const KIND: u8>(&self, images: &Images, totals: *mut f32) {
-        let [rows, columns] = self.walk.taps;
-        let mut row = 0;
+    pub(super) unsafe fn products<V: Vector, const P: usize, const S: usize, const C: usize>(
+        &self,
+        planes: usize,
+        gradient: impl Fn(usize, usize, usize) -> V,
+        totals: *mut f32,
+    ) {
+        let (mut row, [rows, columns]) = (0, self.taps.size);
         // SAFETY: passed on to the caller; rows and columns of a block exist.
         unsafe {
-            while V::SUMS >= 24 && rows - row >= 5 && columns >= 5 {
-                self.columns::<V, KIND, 5>(images, totals, row);
-                row += 5;
-            }
-            while rows - row >= 3 {
-                self.columns::<V, KIND, 3>(images, totals, row);
-                row += 3;
+            match C {
+                5 if V::SUMS >= 24 => {
+                    // Five rows fit, but the compiler would move sums to memory.
+                    while rows - row >= 3 {
+                        self.block::<V, P, S, 3, 5>(planes, &gradient, totals, row, 0);
+                        row += 3;
+                    }
+                    while rows - row >= 2 {
+                        self.block::<V, P, S, 2, 5>(planes, &gradient, totals, row, 0);
+                        row += 2;
+                    }
+                }
+                3 => {
+                    while rows - row >= 3 {
+                        self.block::<V, P, S, 3, 3>(planes, &gradient, totals, row, 0);
+                        row += 3;
+                    }
+                }
+                _ => {}
             }
             while row < rows {
-                self.columns::<V, KIND, 1>(images, totals, row);
+                let mut column = 0;
+                while columns - column >= 5 {
+                    self.block::<V, P, S, 1, 5>(planes, &gradient, totals, row, column);
+                    column += 5;
+                }
+                while column < columns {
+                    self.block::<V, P, S, 1, 1>(planes, &gradient, totals, row, column);
+                    column += 1;
+                }
                 row += 1;
             }
         }
     }
 
+    /// `R` rows by `C` columns of taps.
+    ///
     /// # Safety
-    /// As [`Plane::products`], with `R` rows of taps from `row` on.
+    /// As [`Plane::products`].
     #[inline(always)]
-    unsafe fn columns<V: Vector, const KIND: u8, const R: usize>(&self, images: &Images, totals: *mut f32, row: usize) {
-        let (mut column, columns) = (0, self.walk.taps[1]);
-        // SAFETY: passed on to the caller; the columns of a block exist.
-        unsafe {
-            if R * 5 <= V::SUMS + 1 {
-                while columns - column >= 5 {
-                    self.block::<V, KIND, R, 5>(images, totals, row, column);
-                    column += 5;
-                }
-            }
-            while columns - column >= 3 {
-                self.block::<V, KIND, R, 3>(images, totals, row, column);
-                column += 3;
-            }
-            while column < columns {
-                self.block::<V, KIND, R, 1>(images, totals, row, column);
-                column += 1;
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`Plane::columns`], with `C` columns of taps from `column` on.
-    #[inline(always)]
-    unsafe fn block<V: Vector, const KIND: u8, const R: usize, const C: usize>(
+    unsafe fn block<V: Vector, const P: usize, const S: usize, const R: usize, const C: usize>(
         &self,
-        images: &Images,
+        planes: usize,
+        gradient: &impl Fn(usize, usize, usize) -> V,
         totals: *mut f32,
         row: usize,
         column: usize,
     ) {
-        let walk = self.walk;
+        let ([down, across], columns) = (vectors::<V, P>(self.taps), self.taps.size[1]);
         // SAFETY: passed on to the caller. Wrapping arithmetic, because the development profile checks every other kind.
         unsafe {
             let mut sums = [[V::splat(0.0); C]; R];
-            for image in 0..images.count {
-                let plane = Plane {
-                    walk,
-                    from: self.from.wrapping_add(image.wrapping_mul(images.from)),
-                    to: self.to.wrapping_add(image.wrapping_mul(images.to)),
-                };
-                for piece in 0..walk.pieces {
-                    let mut across = [[0; 2]; C];
-                    for c in 0..C {
-                        across[c] = walk.across[piece * walk.taps[1] + column + c];
+            for plane in 0..planes {
+                for piece in 0..across {
+                    let mut masks = [0; C];
+                    for t in 0..C {
+                        masks[t] = self.taps.masks[piece * columns + column + t];
                     }
-                    for group in 0..walk.groups {
-                        let d = plane.targets::<V, KIND>(piece, group);
-                        let mut at = plane.start(piece, group).wrapping_add(column);
-                        at = at.wrapping_add(row.wrapping_mul(walk.next_row));
-                        let mut down = walk.down.as_ptr().wrapping_add(row.wrapping_mul(walk.groups));
-                        down = down.wrapping_add(group);
-                        for r in 0..R {
-                            let masks = *down;
-                            for c in 0..C {
-                                let x = read::<V, KIND>(walk, at.wrapping_add(c), masks, across[c]);
-                                sums[r][c] = x.mul_add(d, sums[r][c]);
-                            }
-                            at = at.wrapping_add(walk.next_row);
-                            down = down.wrapping_add(walk.groups);
+                    // Where the taps of each row read, in each phase of columns.
+                    let mut from = [[self.sheet; S]; R];
+                    for u in 0..R {
+                        let down = row.wrapping_add(u);
+                        let first = self.row::<V, P, S>(piece, 0, down % S);
+                        for x in 0..S {
+                            let place = plane.wrapping_mul(self.layout.len).wrapping_add(down / S * P);
+                            from[u][x] = first[column.wrapping_add(x) % S].wrapping_add(place);
+                            from[u][x] = from[u][x].wrapping_add(column.wrapping_add(x) / S);
                         }
+                    }
+                    let mut place = 0_usize;
+                    for at in 0..down {
+                        let d = gradient(plane, at.wrapping_mul(rows::<V, P>()), piece.wrapping_mul(V::LANES));
+                        for u in 0..R {
+                            for t in 0..C {
+                                let x = V::load_lanes(from[u][t % S].wrapping_add(place.wrapping_add(t / S)), masks[t]);
+                                sums[u][t] = x.mul_add(d, sums[u][t]);
+                            }
+                        }
+                        place = place.wrapping_add(below::<V, P>());
                     }
                 }
             }
-            for r in 0..R {
-                for c in 0..C {
-                    let total = totals.add(((row + r) * walk.taps[1] + column + c) * TOTAL);
-                    V::load(total).add(sums[r][c]).store(total);
+            for u in 0..R {
+                for t in 0..C {
+                    let total = totals.add(((row + u) * columns + column + t) * TOTAL);
+                    V::load(total).add(sums[u][t]).store(total);
                 }
             }
         }
     }
 }
 
-/// Planes of several images.
-pub(super) struct Images {
-    pub(super) count: usize,
-    /// Floats from one plane to the next: of the source, of the targets.
-    pub(super) from: usize,
-    pub(super) to: usize,
-}
-
 /// Floats of a total.
 pub(super) const TOTAL: usize = 16;
+
+/// The rows of a plane outside of sheets, for vectors of sheets of pitch `P`.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
+impl Rows {
+    /// Which lanes of the vector at (row, column) are of the plane: how many, where they lie side by side, else the mask of
+    /// those of the rows that it covers.
+    #[inline(always)]
+    fn lanes<V: Vector, const P: usize>(self, row: usize, column: usize) -> Result<usize, u32> {
+        if P > V::LANES {
+            return Ok(self.width.wrapping_sub(column).min(V::LANES));
+        }
+        let count = self.height.wrapping_sub(row).min(rows::<V, P>());
+        if self.width == P || rows::<V, P>() == 1 {
+            return Ok(count.wrapping_mul(self.width));
+        }
+        let mut mask = 0;
+        for i in 0..rows::<V, P>() {
+            mask |= if i < count { ((1 << self.width) - 1) << (i * P) } else { 0 };
+        }
+        Err(mask)
+    }
+
+    /// Writes a vector or adds it to the plane.
+    ///
+    /// # Safety
+    /// The instruction set of `V`, and the plane.
+    #[inline(always)]
+    pub(super) unsafe fn write<V: Vector, const P: usize>(
+        self,
+        plane: *mut f32,
+        row: usize,
+        column: usize,
+        v: V,
+        add: bool,
+    ) {
+        let to = plane.wrapping_add(row.wrapping_mul(self.width).wrapping_add(column));
+        // SAFETY: passed on to the caller; only elements of the plane.
+        unsafe {
+            match self.lanes::<V, P>(row, column) {
+                Ok(n) if n == V::LANES => (if add { V::load(to).add(v) } else { v }).store(to),
+                Ok(n) => (if add { V::load_first(to, n).add(v) } else { v }).store_first(to, n),
+                Err(mask) => v.store_lanes(mask, to, add),
+            }
+        }
+    }
+
+    /// Reads a vector of the plane, zeros elsewhere.
+    ///
+    /// # Safety
+    /// The instruction set of `V`, and the plane.
+    #[inline(always)]
+    pub(super) unsafe fn read<V: Vector, const P: usize>(self, plane: *const f32, row: usize, column: usize) -> V {
+        let from = plane.wrapping_add(row.wrapping_mul(self.width).wrapping_add(column));
+        // SAFETY: passed on to the caller; only elements of the plane.
+        unsafe {
+            match self.lanes::<V, P>(row, column) {
+                Ok(n) if n == V::LANES => V::load(from),
+                Ok(n) => V::load_first(from, n),
+                Err(mask) => {
+                    let mut all = V::splat(0.0);
+                    for i in 0..rows::<V, P>() {
+                        let of_row = mask & (((1 << self.width) - 1) << (i * P));
+                        let from = from.wrapping_add(i * self.width).wrapping_sub(i * P);
+                        all = all.add(V::load_lanes(from, of_row));
+                    }
+                    all
+                }
+            }
+        }
+    }
+}
