@@ -69,32 +69,6 @@ pub fn zip_add(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32)
     );
 }
 
-/// `y = f(a, b, c)`.
-pub fn zip3(a: &[f32], b: &[f32], c: &[f32], y: &mut [f32], f: impl Fn(f32, f32, f32) -> f32) {
-    same_length(&[a.len(), b.len(), c.len()], y.len());
-    dispatch(
-        #[inline(always)]
-        || {
-            for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
-                *y = f(a, b, c);
-            }
-        },
-    );
-}
-
-/// `y += f(a, b, c)`.
-pub fn zip3_add(a: &[f32], b: &[f32], c: &[f32], y: &mut [f32], f: impl Fn(f32, f32, f32) -> f32) {
-    same_length(&[a.len(), b.len(), c.len()], y.len());
-    dispatch(
-        #[inline(always)]
-        || {
-            for (((y, &a), &b), &c) in y.iter_mut().zip(a).zip(b).zip(c) {
-                *y += f(a, b, c);
-            }
-        },
-    );
-}
-
 /// `Σ f(a, b)`, in one fixed order: 16 lanes of `f32` over blocks of 1,024 elements, lanes and blocks in `f64`.
 pub fn zip_sum(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     const LANES: usize = 16;
@@ -146,7 +120,7 @@ mod tests {
     #[test]
     fn every_loop_on_every_set() {
         for n in [0, 1, 7, 16, 100, 1031] {
-            let (a, b, c, start) = (values(n, 1), values(n, 2), values(n, 3), values(n, 4));
+            let (a, b, start) = (values(n, 1), values(n, 2), values(n, 3));
             on_every_simd(|simd| {
                 let run = |f: &dyn Fn(&mut [f32]), expected: &dyn Fn(usize) -> f32| {
                     let mut y = start.clone();
@@ -159,8 +133,6 @@ mod tests {
                 run(&|y| map_in_place(y, |y| y * y), &|i| start[i] * start[i]);
                 run(&|y| zip(&a, &b, y, |a, b| a - b), &|i| a[i] - b[i]);
                 run(&|y| zip_add(&a, &b, y, |a, b| a * b), &|i| start[i] + a[i] * b[i]);
-                run(&|y| zip3(&a, &b, &c, y, |a, b, c| a * b - c), &|i| a[i] * b[i] - c[i]);
-                run(&|y| zip3_add(&a, &b, &c, y, |a, b, c| a * b - c), &|i| start[i] + (a[i] * b[i] - c[i]));
                 run(&|y| axpy(0.3, &a, y), &|i| start[i] + 0.3 * a[i]);
                 run(&|y| scale(0.3, y), &|i| 0.3 * start[i]);
             });

@@ -213,12 +213,6 @@ pub fn hard_sigmoid(x: f32) -> f32 {
     relu6(x + 3.0) * (1.0 / 6.0)
 }
 
-/// d hard_sigmoid / dx.
-#[inline(always)]
-pub fn hard_sigmoid_derivative(x: f32) -> f32 {
-    if x > -3.0 && x < 3.0 { 1.0 / 6.0 } else { 0.0 }
-}
-
 /// x · hard_sigmoid(x).
 #[inline(always)]
 pub fn hard_swish(x: f32) -> f32 {
@@ -352,7 +346,6 @@ mod tests {
         check_derivative(|x| 0.5 * x * (1.0 + erf_f64(x / 2f64.sqrt())), gelu_derivative);
         let inner = |x: f64| (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
         check_derivative(|x| 0.5 * x * (1.0 + inner(x).tanh()), gelu_tanh_derivative);
-        check_derivative(|x| (x + 3.0).clamp(0.0, 6.0) / 6.0, hard_sigmoid_derivative);
         check_derivative(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0, hard_swish_derivative);
     }
 

@@ -46,11 +46,11 @@ pub use interaction::{
     dot_interaction_backward, dot_interaction_forward, dot_interaction_scratch, factorization_machine_backward,
     factorization_machine_forward,
 };
-pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip_sum, zip3, zip3_add};
+pub use map::{axpy, map, map_add, map_in_place, scale, zip, zip_add, zip_sum};
 pub use math::{
-    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid,
-    hard_sigmoid_derivative, hard_swish, hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu,
-    relu_derivative, relu6, relu6_derivative, sigmoid, silu, silu_derivative, softplus, tanh,
+    elu, erf, exp, exp_m1, gelu, gelu_derivative, gelu_tanh, gelu_tanh_derivative, hard_sigmoid, hard_swish,
+    hard_swish_derivative, leaky_relu, leaky_relu_derivative, relu, relu_derivative, relu6, relu6_derivative, sigmoid,
+    silu, silu_derivative, softplus, tanh,
 };
 pub use norm::{Channels, add_to_channels, channel_affine, channel_sums};
 pub use optimizer::{Adam, Lamb, RmsProp, Sgd, adam, approach, lamb, max_magnitude, rms_prop, sgd};
@@ -62,8 +62,7 @@ pub use pool::{
 pub use product::{gemm, gemm_bias};
 pub use recurrent::{gru_row, gru_row_backward, lstm_row, lstm_row_backward};
 pub use reduce::{
-    add_to_rows, column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax,
-    row_softmax_backward_add, row_sums,
+    column_sums, max, row_log_softmax, row_log_softmax_backward_add, row_softmax, row_softmax_backward_add, row_sums,
 };
 pub use rotary::{Rotary, rotate};
 pub use row_norm::{RowNorm, row_norm_backward, row_norm_forward};

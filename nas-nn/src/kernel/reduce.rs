@@ -153,27 +153,6 @@ pub fn column_sums(x: &[f32], y: &mut [f32], accumulate: bool) {
     );
 }
 
-/// `y[r, c] += bias[c]` for every row.
-///
-/// # Panics
-/// When `y` is not whole rows of `bias.len()`.
-pub fn add_to_rows(bias: &[f32], y: &mut [f32]) {
-    if bias.is_empty() {
-        return;
-    }
-    assert!(y.len().is_multiple_of(bias.len()), "{} elements are not whole rows of {}", y.len(), bias.len());
-    dispatch(
-        #[inline(always)]
-        || {
-            for row in y.chunks_exact_mut(bias.len()) {
-                for (y, &b) in row.iter_mut().zip(bias) {
-                    *y += b;
-                }
-            }
-        },
-    );
-}
-
 #[track_caller]
 fn check_rows(columns: usize, x: usize, y: usize) {
     assert_eq!(x, y, "input and output have different lengths");
@@ -247,8 +226,5 @@ mod tests {
         row_sums(3, &x, &mut rows, true);
         column_sums(&x, &mut columns, true);
         assert_eq!((rows, columns), ([12.0, 30.0], [10.0, 14.0, 18.0]));
-        let mut y = x;
-        add_to_rows(&[10.0, 20.0, 30.0], &mut y);
-        assert_eq!(y, [11.0, 22.0, 33.0, 14.0, 25.0, 36.0]);
     }
 }

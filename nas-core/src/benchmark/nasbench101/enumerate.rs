@@ -70,9 +70,9 @@ mod tests {
         }
     }
 
-    /// The published number of cells. A minute: `cargo test --release -p nas-core nasbench101 -- --ignored`.
+    /// The published number of cells. Half a minute, so only `cargo xtask ci` runs it: `cargo test -p nas-core --lib -- --ignored`.
     #[test]
-    #[ignore = "takes a minute"]
+    #[ignore = "half a minute; run by `cargo xtask ci`"]
     fn the_whole_benchmark_has_423_624_cells() {
         let cells = cells(7, 9);
         assert_eq!(cells.len(), 423_624);
