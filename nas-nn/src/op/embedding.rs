@@ -22,6 +22,10 @@ impl Op for Embedding {
         input == 1
     }
 
+    fn names_rows(&self, input: usize) -> Option<usize> {
+        (input == 1).then_some(0)
+    }
+
     fn keeps(&self) -> super::Keeps {
         super::Keeps::inputs(&[0])
     }

@@ -189,6 +189,12 @@ pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
         false
     }
 
+    /// The input whose class numbers name the rows of input `i`, a table, that alone are read; nothing when more of it may be.
+    /// The gradient of a large table is then kept by rows.
+    fn names_rows(&self, _input: usize) -> Option<usize> {
+        None
+    }
+
     /// Whether the gradient by input `i` is just the gradient by the output, as for the terms of a sum. The planner may then
     /// let it stand where it is, and `backward` finds nobody who wants it.
     fn passes_gradient(&self, _input: usize, _inputs: &[&Shape], _output: &Shape) -> bool {

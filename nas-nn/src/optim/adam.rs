@@ -1,7 +1,7 @@
 //! Adam and AdamW.
 
-use super::span::by_decay;
-use super::{Optimizer, Span, ready};
+use super::span::{by_decay, each_live};
+use super::{Optimizer, Rows, Span, ready};
 use crate::kernel;
 
 /// Adam (Kingma & Ba, 2015, algorithm 1), or AdamW with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2).
@@ -26,6 +26,10 @@ pub struct Adam {
     pub decoupled: bool,
     /// Whether tensors of less than two axes (biases, gains of norms) do not decay; default no.
     pub decay_only_matrices: bool,
+    /// Whether the rows of a large embedding table that a batch does not name keep their values and moments, as in
+    /// TensorFlow's LazyAdam and PyTorch's SparseAdam; default no. A step then costs the rows named and not the table, but it
+    /// is another algorithm: Adam moves every row by what it remembers of it. Decay reaches the rows named only.
+    pub lazy: bool,
     step: u64,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -42,6 +46,7 @@ impl Adam {
             weight_decay: 0.0,
             decoupled: false,
             decay_only_matrices: false,
+            lazy: false,
             step: 0,
             mean: Vec::new(),
             square: Vec::new(),
@@ -62,6 +67,11 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn update(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span]) {
+        self.update_rows(values, grads, tensors, &[]);
+    }
+
+    fn update_rows(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span], tables: &[Rows]) {
+        let tables = if self.lazy { tables } else { &[] };
         assert_eq!(values.len(), grads.len(), "parameters and gradients differ in length");
         ready(&mut self.mean, values.len());
         ready(&mut self.square, values.len());
@@ -69,8 +79,10 @@ impl Optimizer for Adam {
         let Adam { learning_rate: lr, beta1, beta2, epsilon, weight_decay, decoupled, step, .. } = *self;
         by_decay(tensors, values.len(), weight_decay, self.decay_only_matrices, |at, weight_decay| {
             let settings = kernel::Adam { lr, beta1, beta2, epsilon, weight_decay, decoupled, step };
-            let (mean, square) = (&mut self.mean[at.clone()], &mut self.square[at.clone()]);
-            kernel::adam(settings, &mut values[at.clone()], &grads[at], mean, square);
+            each_live(at, tables, |at| {
+                let (mean, square) = (&mut self.mean[at.clone()], &mut self.square[at.clone()]);
+                kernel::adam(settings, &mut values[at.clone()], &grads[at], mean, square);
+            });
         });
     }
 

@@ -1,14 +1,23 @@
 //! Clipping of gradients.
 
+use super::Rows;
+use super::span::each_live;
 use crate::kernel;
 
 /// Shortens `grads` to the norm `limit` if they are longer, as one vector; their norm before.
 ///
 /// Gradients that are not finite are left as they are: their norm says so.
 pub fn clip_norm(grads: &mut [f32], limit: f32) -> f32 {
-    let norm = kernel::sum_squares(grads).sqrt() as f32;
+    clip_norm_of(grads, &[], limit)
+}
+
+/// The same where only these rows of `tables` are not zero.
+pub(crate) fn clip_norm_of(grads: &mut [f32], tables: &[Rows], limit: f32) -> f32 {
+    let mut squares = 0.0;
+    each_live(0..grads.len(), tables, |at| squares += kernel::sum_squares(&grads[at]));
+    let norm = squares.sqrt() as f32;
     if norm.is_finite() && norm > limit {
-        kernel::scale(limit / norm, grads);
+        each_live(0..grads.len(), tables, |at| kernel::scale(limit / norm, &mut grads[at]));
     }
     norm
 }
@@ -20,10 +29,22 @@ pub fn clip_norm(grads: &mut [f32], limit: f32) -> f32 {
 /// # Panics
 /// When `limit` is negative or NaN.
 pub fn clip_value(grads: &mut [f32], limit: f32) -> f32 {
+    clip_value_of(grads, &[], limit)
+}
+
+/// The same where only these rows of `tables` are not zero.
+pub(crate) fn clip_value_of(grads: &mut [f32], tables: &[Rows], limit: f32) -> f32 {
     assert!(limit >= 0.0, "gradients are clipped to a magnitude of 0 or more, not {limit}");
-    let largest = kernel::max_magnitude(grads);
+    let mut largest = 0.0_f32;
+    // A NaN stays.
+    each_live(0..grads.len(), tables, |at| {
+        let magnitude = kernel::max_magnitude(&grads[at]);
+        if magnitude > largest || magnitude.is_nan() {
+            largest = magnitude;
+        }
+    });
     if largest.is_finite() && largest > limit {
-        kernel::map_in_place(grads, |g| g.max(-limit).min(limit));
+        each_live(0..grads.len(), tables, |at| kernel::map_in_place(&mut grads[at], |g| g.max(-limit).min(limit)));
     }
     largest
 }

@@ -15,12 +15,13 @@ mod testing;
 pub use adam::Adam;
 pub use algorithm::{Algorithm, Settings, UnknownAlgorithm};
 pub use clip::{clip_norm, clip_value};
+pub(crate) use clip::{clip_norm_of, clip_value_of};
 pub use ema::Ema;
 pub use lamb::Lamb;
 pub use rms_prop::RmsProp;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
-pub use span::Span;
+pub use span::{Rows, Span};
 
 /// Changes parameters by their gradients.
 ///
@@ -34,6 +35,16 @@ pub trait Optimizer: Send {
     /// When `values` and `grads` differ in length, between each other or from the last update, or `tensors` do not
     /// follow each other from the first value to the last.
     fn update(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span]);
+
+    /// The same where only these rows of `tables` have a gradient. An algorithm that would leave the others as they are walks
+    /// just these; the others walk all, unless asked to be lazy.
+    ///
+    /// # Panics
+    /// As [`Optimizer::update`], or when a table reaches beyond the values.
+    fn update_rows(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span], tables: &[Rows]) {
+        let _ = tables;
+        self.update(values, grads, tensors);
+    }
 
     /// One update of `values` by `grads` as one vector: the rules that look at tensors see no matrix and one norm.
     ///

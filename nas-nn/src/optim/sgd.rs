@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
-use super::span::by_decay;
-use super::{Optimizer, Span, ready};
+use super::span::{by_decay, each_live};
+use super::{Optimizer, Rows, Span, ready};
 use crate::kernel;
 
 /// Stochastic gradient descent with (Nesterov) momentum and weight decay.
@@ -55,6 +55,11 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn update(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span]) {
+        self.update_rows(values, grads, tensors, &[]);
+    }
+
+    /// Without momentum and decay rows without a gradient stay as they are, so they are passed over.
+    fn update_rows(&mut self, values: &mut [f32], grads: &[f32], tensors: &[Span], tables: &[Rows]) {
         let Sgd { learning_rate: lr, momentum, nesterov, weight_decay, decoupled, decay_only_matrices, .. } = *self;
         if momentum == 0.0 {
             self.velocity.clear();
@@ -64,8 +69,11 @@ impl Optimizer for Sgd {
         assert_eq!(values.len(), grads.len(), "parameters and gradients differ in length");
         by_decay(tensors, values.len(), weight_decay, decay_only_matrices, |at, weight_decay| {
             let step = kernel::Sgd { lr, momentum, weight_decay, decoupled, nesterov };
-            let velocity = self.velocity.get_mut(at.clone()).unwrap_or_default();
-            kernel::sgd(step, &mut values[at.clone()], &grads[at], velocity);
+            let tables = if momentum == 0.0 && weight_decay == 0.0 { tables } else { &[] };
+            each_live(at, tables, |at| {
+                let velocity = self.velocity.get_mut(at.clone()).unwrap_or_default();
+                kernel::sgd(step, &mut values[at.clone()], &grads[at], velocity);
+            });
         });
     }
 

@@ -45,6 +45,35 @@ impl Span {
     }
 }
 
+/// The rows of a table that have a gradient; that of all others is zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// Where the table stands among the parameters.
+    pub range: Range<usize>,
+    /// Numbers of a row.
+    pub width: usize,
+    /// The rows, each once and in order.
+    pub rows: Vec<u32>,
+}
+
+/// Calls `f` with the stretches of `within` that have a gradient, in order: everything but the rows that `tables`, which lie in
+/// it whole or not at all, do not list.
+pub(super) fn each_live(within: Range<usize>, tables: &[Rows], mut f: impl FnMut(Range<usize>)) {
+    let mut start = within.start;
+    for Rows { range, width, rows } in tables {
+        if range.start < within.start || range.end > within.end {
+            continue;
+        }
+        f(start..range.start);
+        for &row in rows {
+            let from = range.start + row as usize * width;
+            f(from..from + width);
+        }
+        start = range.end;
+    }
+    f(start..within.end);
+}
+
 /// Calls `f` with every stretch of neighbours that decay alike and the decay they have: `decay`, or 0 for tensors of less
 /// than two axes when `only_matrices`.
 ///

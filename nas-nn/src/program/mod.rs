@@ -10,6 +10,7 @@ mod place;
 mod plan;
 mod profile;
 mod recycle;
+mod rows;
 mod step;
 mod table;
 mod work;
@@ -24,7 +25,7 @@ use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
 use crate::kernel::{Crew, crew};
 use crate::op::{Backward, Forward, Grad, Mode, Update};
-use crate::optim::{Optimizer, Span};
+use crate::optim::{Optimizer, Rows, Span};
 use crate::params::Params;
 
 pub use feed::Feed;
@@ -67,6 +68,8 @@ pub struct Program {
     arena: Vec<f32>,
     /// Gradients of all parameters, laid out as [`Params::values`].
     grads: Vec<f32>,
+    /// The rows of large tables that `grads` is not zero at.
+    rows: Vec<Rows>,
     rng: Rng,
     /// Examples in the last batch.
     batch: usize,
@@ -108,6 +111,7 @@ impl Program {
         let arena = vec![f32::NAN; arena.len()];
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
         Program {
+            rows: rows::none(plan.tables()),
             plan,
             arena,
             grads,
@@ -178,7 +182,7 @@ impl Program {
 
     /// Shortens the gradients to the norm `limit` if they are longer; their norm before.
     pub fn clip(&mut self, limit: f32) -> f32 {
-        crate::optim::clip_norm(&mut self.grads, limit)
+        crate::optim::clip_norm_of(&mut self.grads, &self.rows, limit)
     }
 
     /// Brings every gradient into [−`limit`, `limit`]; the largest magnitude before. Gradients that are not finite stay.
@@ -186,7 +190,7 @@ impl Program {
     /// # Panics
     /// When `limit` is negative or NaN.
     pub fn clip_value(&mut self, limit: f32) -> f32 {
-        crate::optim::clip_value(&mut self.grads, limit)
+        crate::optim::clip_value_of(&mut self.grads, &self.rows, limit)
     }
 
     /// Updates `params` by the gradients of the last [`Program::gradients`], or of all [`Program::accumulate`] since the
@@ -195,7 +199,7 @@ impl Program {
         if self.spans.is_empty() {
             self.spans = Span::of(params);
         }
-        self.lead(|program| optimizer.update(&mut params.values, &program.grads, &program.spans));
+        self.lead(|program| optimizer.update_rows(&mut params.values, &program.grads, &program.spans, &program.rows));
         self.examples = 0;
     }
 
@@ -207,14 +211,21 @@ impl Program {
     /// # Panics
     /// When the program was compiled by [`Program::eval`].
     pub fn gradients(&mut self, feed: &Feed<'_>, params: &mut Params) -> Result<f32, FeedError> {
-        let loss = self.plan.loss().expect("only a training program has gradients");
         let inputs = self.check(feed, params)?;
+        rows::clear(&mut self.rows, &mut self.grads);
+        Ok(self.pass(&inputs, feed.batch(), params))
+    }
+
+    /// Forward and backward over gradients that are zero at the rows of tables: the loss.
+    fn pass(&mut self, inputs: &[&[f32]], batch: usize, params: &mut Params) -> f32 {
+        let loss = self.plan.loss().expect("only a training program has gradients");
+        rows::note(self.plan.tables(), &mut self.rows, inputs);
         self.lead(|program| {
-            program.forward(&inputs, feed.batch(), &params.values, States::Train(&mut params.states));
-            program.backward(&inputs, feed.batch(), params);
+            program.forward(inputs, batch, &params.values, States::Train(&mut params.states));
+            program.backward(inputs, batch, params);
         });
-        self.examples = feed.batch();
-        Ok(self.arena[loss.start])
+        self.examples = batch;
+        self.arena[loss.start]
     }
 
     /// [`Program::gradients`] of a further part of a batch that is too large to be fed at once: the loss of this part.
@@ -234,16 +245,18 @@ impl Program {
         if before == 0 {
             return self.gradients(feed, params);
         }
+        let inputs = self.check(feed, params)?;
         self.earlier.resize(self.grads.len(), 0.0);
         std::mem::swap(&mut self.earlier, &mut self.grads);
-        let loss = self.gradients(feed, params);
-        if loss.is_ok() {
-            self.examples = before + feed.batch();
-            let share = feed.batch() as f32 / self.examples as f32;
-            crate::kernel::approach(share, &self.grads, &mut self.earlier);
+        for table in self.plan.tables() {
+            self.grads[table.range.clone()].fill(0.0);
         }
+        let loss = self.pass(&inputs, feed.batch(), params);
+        self.examples = before + feed.batch();
+        let share = feed.batch() as f32 / self.examples as f32;
+        crate::kernel::approach(share, &self.grads, &mut self.earlier);
         std::mem::swap(&mut self.earlier, &mut self.grads);
-        loss
+        Ok(loss)
     }
 
     /// Forward only; [`Program::output`] holds the results after. A training program uses batch statistics here but

@@ -12,6 +12,7 @@ use super::parts;
 use super::pass_on::pass_on;
 use super::place::place;
 use super::profile::Pass;
+use super::rows::{self, Table};
 use super::step::{BackwardPlan, ForwardPlan, GradPlace, GradTarget, Place, Step};
 use super::work::{Rates, Worker};
 use crate::error::GraphError;
@@ -32,6 +33,7 @@ pub struct Plan {
     outputs: Vec<(Region, Shape)>,
     loss: Option<Region>,
     loss_grad: Region,
+    tables: Vec<Table>,
     floats: usize,
     /// Floats of everything that has memory, if nothing shared it.
     unshared: usize,
@@ -101,6 +103,10 @@ impl Plan {
 
     pub(crate) fn loss(&self) -> Option<Region> {
         self.loss
+    }
+
+    pub(super) fn tables(&self) -> &[Table] {
+        &self.tables
     }
 
     pub(crate) fn loss_grad(&self) -> Region {
@@ -448,6 +454,9 @@ impl Planner {
 
         let mut backward = Vec::new();
         let mut arrived = vec![false; self.nodes.len()];
+        let tables = rows::tables(&self.nodes, &self.contributors(), &feeds, &self.layout, self.batch);
+        // Their gradients are zeros before every pass.
+        tables.iter().for_each(|table| arrived[table.node] = true);
         if let Some(loss) = self.loss {
             arrived[self.root[loss]] = true;
         }
@@ -515,7 +524,8 @@ impl Planner {
         let loss = self.loss.map(|x| region(0, self.root[x]));
         let loss_grad = self.loss.map_or(Region { start: 0, len: 0 }, |x| region(1, self.root[x]));
         let Planner { mode, batch, layout, .. } = self;
-        Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, floats, unshared: 0 })
+        let unshared = 0;
+        Ok(Plan { mode, batch, layout, inputs, steps, backward, outputs, loss, loss_grad, tables, floats, unshared })
     }
 }
 
