@@ -8,8 +8,11 @@ use super::tile::{Start, Strip, high, wide};
 
 /// A block of the depth is at most this long: a panel of the right matrix stays in the first cache.
 const DEPTH: usize = 256;
-/// Rows of the left matrix that pass by the panels together: their block stays in the second cache.
-const ROWS: usize = 128;
+/// Rows of the left matrix that pass by the panels together, whole tiles of them: their block stays in the second cache.
+const fn block<V: Vector>() -> usize {
+    128 / high::<V>() * high::<V>()
+}
+
 /// Vectors of the right matrix's rows that they pass by: these panels stay in the second cache too.
 const VECTORS: usize = 30;
 
@@ -130,8 +133,8 @@ impl Product {
                             if plan.packs_right {
                                 plan.pack_right::<V>(&self, depth.clone(), panels.clone(), buffer);
                             }
-                            for i in (0..m).step_by(ROWS) {
-                                let rows = i..m.min(i + ROWS);
+                            for i in (0..m).step_by(block::<V>()) {
+                                let rows = i..m.min(i + block::<V>());
                                 plan.rows::<V>(&self, rows, depth.clone(), panels.clone(), buffer);
                             }
                         }
@@ -170,11 +173,11 @@ impl Plan {
         let depth = k.div_ceil(k.div_ceil(DEPTH).max(1));
         let vectors = n.div_ceil(V::LANES);
         let panels = vectors.div_ceil(wide);
-        let together = if m > ROWS { (VECTORS / wide).min(panels) } else { 1 };
+        let together = if m > block::<V>() { (VECTORS / wide).min(panels) } else { 1 };
         // Masks are slow where they are no instructions.
         let must = product.b_strides[1] != 1 || (V::LANES == 4 && !n.is_multiple_of(V::LANES));
         let packs_right = must || (m >= rows_that_pack::<V>(depth) && panels > 1);
-        let rows = m.min(ROWS).next_multiple_of(high::<V>());
+        let rows = m.min(block::<V>()).next_multiple_of(high::<V>());
         Plan {
             depth,
             vectors,

@@ -128,7 +128,12 @@ unsafe fn load<V: Vector>(p: *const f32, n: usize) -> V {
 
 /// The rows of the largest tile.
 pub(super) const fn high<V: Vector>() -> usize {
-    if V::SUMS >= 24 { 8 } else { 4 }
+    match (V::SUMS, V::LANES) {
+        (24.., _) => 8,
+        (_, 8) => 6,
+        // Without fused multiply-add a product needs a register of its own.
+        _ => 4,
+    }
 }
 
 /// The most vectors in a row of a tile, for a product of `rows` rows: few rows keep the unit busy by long ones.
@@ -136,8 +141,8 @@ pub(super) fn wide<V: Vector>(rows: usize) -> usize {
     match (rows, V::SUMS) {
         (1, _) | (2, 24..) => 6,
         (2, _) | (3, 24..) => 4,
-        (_, 24..) => 3,
-        // Twelve sums in sixteen registers make the compiler spill.
+        (3, _) | (_, 24..) => 3,
+        // Four rows of three make the compiler spill, which leaves sixteen registers to six rows of two.
         _ => 2,
     }
 }
@@ -161,6 +166,18 @@ impl Strip {
                     _ => self.tiles::<V, 8, 3>(0, tiles),
                 }
                 done = 8 * tiles;
+            }
+            if high == 6 {
+                let mut tiles = rows / 6;
+                // One or two rows of their own are slow: 6 + 1 is 4 + 3, and 6 + 5 is 4 + 4 + 3. A packed tile stays whole.
+                if tiles > 0 && matches!(rows % 6, 1 | 2 | 5) && self.a_strides[2] == 6 * self.a_strides[0] {
+                    tiles -= 1;
+                }
+                match vectors {
+                    1 => self.tiles::<V, 6, 1>(0, tiles),
+                    _ => self.tiles::<V, 6, 2>(0, tiles),
+                }
+                done = 6 * tiles;
             }
             if rows - done >= 4 {
                 let tiles = (rows - done) / 4;
