@@ -33,6 +33,7 @@ fn study(space: &SearchSpace) -> StudyRecord {
         seed: SEED,
         strategy: "random".to_owned(),
         lag: 4,
+        early_stopping: None,
         configuration: serde_json::json!({ "epochs": 3 }),
     }
 }

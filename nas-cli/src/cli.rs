@@ -69,6 +69,7 @@ pub(crate) enum Command {
   nas search --trials 40 --seed 7             exactly 40 trials
   nas search my-images/ --time 10m            four IDX files in a folder
   nas search --agent random --trials 40       the control: no learning
+  nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
@@ -144,6 +145,10 @@ pub(crate) struct Settings {
     /// Epochs a trial is trained for in the search
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) epochs: Option<u32>,
+
+    /// Stop trials early that are not worth all their epochs: asha, asha:FACTOR, hyperband, hyperband:FACTOR:EPOCHS, median, median:EPOCH, none [default: none]
+    #[arg(long, value_name = "RULE")]
+    pub(crate) early_stopping: Option<String>,
 
     /// Epochs of the final training
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

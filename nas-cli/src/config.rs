@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nas_core::SearchSpace;
+use nas_core::{EarlyStopping, SearchSpace};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family, Task};
 use nas_nn::train::Recipe;
@@ -67,6 +67,7 @@ struct File {
     agent: Option<String>,
     seed: Option<u64>,
     epochs: Option<u32>,
+    early_stopping: Option<String>,
     final_epochs: Option<u32>,
     final_seeds: Option<u32>,
     validation: Option<f64>,
@@ -165,11 +166,23 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
         agent: flags.agent.or(file.agent),
         seed: flags.seed.or(file.seed),
         epochs: flags.epochs.or(file.epochs),
+        early_stopping: flags.early_stopping.or(file.early_stopping),
         final_epochs: flags.final_epochs.or(file.final_epochs),
         final_seeds: flags.final_seeds.or(file.final_seeds),
         validation: flags.validation.or(file.validation),
         max_memory: flags.max_memory.or(file.max_memory),
     })
+}
+
+/// The rule of early stopping called `name`; `epochs` are those of a trial, if they are known.
+pub(crate) fn early_stopping(name: Option<&str>, epochs: Option<u32>) -> Result<Option<EarlyStopping>> {
+    match (name, epochs) {
+        (None | Some("none"), _) => Ok(None),
+        (Some("hyperband"), Some(max_epochs)) => {
+            Ok(Some(EarlyStopping::Hyperband { reduction_factor: 3, min_epochs: 1, max_epochs }))
+        }
+        (Some(name), _) => name.parse().map(Some).map_err(|e: nas_core::Error| Error::usage(e.to_string())),
+    }
 }
 
 /// The space called `name`, or in the file of that name, for `task`, with the family that builds it.

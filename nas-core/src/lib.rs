@@ -31,6 +31,7 @@
 //!     seed: Seed::new(1),
 //!     strategy: "random".to_owned(),
 //!     lag: StudyRecord::LAG,
+//!     early_stopping: None,
 //!     configuration: serde_json::Value::Null,
 //! };
 //! let strategy = Box::new(RandomSearch::new(space, record.seed));
@@ -44,6 +45,7 @@
 
 pub mod architecture;
 pub mod benchmark;
+mod early_stopping;
 mod error;
 mod evaluator;
 mod event;
@@ -57,6 +59,7 @@ mod study;
 mod trial;
 
 pub use architecture::{Architecture, Value};
+pub use early_stopping::{EarlyStopping, STOPPED_AT};
 pub use error::{ArchitectureError, Error, SpaceError};
 pub use evaluator::{Evaluator, ProcessEvaluator, Reporter};
 pub use event::{Event, Observer, StopReason};

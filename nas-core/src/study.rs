@@ -13,13 +13,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::early_stopping::{Bars, Rungs};
 use crate::error::Error;
 use crate::event::StopReason;
 use crate::strategy::Diagnostics;
-use crate::{Observed, Purpose, Storage, Strategy, StudyRecord, Tokens, Trial, TrialState};
+use crate::{EarlyStopping, Observed, Purpose, Storage, Strategy, StudyRecord, Tokens, Trial, TrialState};
 
 pub use budget::{Budget, Outcome};
 
@@ -56,6 +57,7 @@ const MOST_LAG: usize = 4096;
 ///     seed,
 ///     strategy: "random".to_owned(),
 ///     lag: StudyRecord::LAG,
+///     early_stopping: None,
 ///     configuration: serde_json::Value::Null,
 /// };
 /// let strategy = Box::new(RandomSearch::new(space, seed));
@@ -84,6 +86,10 @@ pub struct Study {
     best: Option<usize>,
     /// The best reward among the observed trials.
     best_observed: Option<f64>,
+    /// What the observed trials had at their rungs.
+    rungs: Rungs,
+    /// The bars of trials that are not finished, by number.
+    bars: BTreeMap<u64, Bars>,
     /// Why the strategy proposes nothing more.
     ended: Option<StopReason>,
     /// Diagnostics the storage does not have yet.
@@ -151,6 +157,8 @@ impl Study {
             replayed: 0,
             best: None,
             best_observed: None,
+            rungs: Rungs::default(),
+            bars: BTreeMap::new(),
             ended: None,
             owed: VecDeque::new(),
             broken: None,
@@ -242,6 +250,11 @@ impl Study {
                     seconds: 0.0,
                 }),
             }
+            if let Some(rule) = self.record.early_stopping
+                && !self.trials.get(self.proposed).is_some_and(Trial::is_finished)
+            {
+                self.bars.insert(number, self.rungs.bars(rule, number));
+            }
             self.pending.push_back(proposal.tokens);
             self.proposed += 1;
         }
@@ -255,6 +268,9 @@ impl Study {
         let (number, reward, origin) = (trial.number, trial.reward(), trial.origin);
         // A stored trial is in `trials` before it is replayed; it is observed when it was proposed.
         let Some(tokens) = self.pending.pop_front() else { return Ok(None) };
+        if let Some(rule) = self.record.early_stopping {
+            self.rungs.observe(rule, trial);
+        }
         let observed = self.strategy.observe(&Observed { number, tokens, reward, origin });
         observed.map_err(|error| self.broke(error))?;
         let diagnostics = self.strategy.diagnostics();
@@ -298,5 +314,5 @@ fn check(record: &StudyRecord, strategy: &dyn Strategy) -> Result<(), Error> {
     if !(1..=MOST_LAG).contains(&record.lag) {
         return Err(Error::Budget(format!("the lag is {}; it must be from 1 to {MOST_LAG}", record.lag)));
     }
-    Ok(())
+    record.early_stopping.map_or(Ok(()), EarlyStopping::check)
 }

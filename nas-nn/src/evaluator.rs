@@ -7,7 +7,7 @@ use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Tri
 use crate::data::{Images, Normalize};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
-use crate::train::{self, Listener, Recipe, TrainError, TrainOptions};
+use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Params, Plan};
 
 /// Trains the child network of a trial on one part of the data and measures it on another.
@@ -105,8 +105,12 @@ impl Evaluator for ChildTrainer {
         let network = family::classifier(&graph, &*self.family, &trial.architecture, &self.task, smoothing)
             .map_err(infeasible)?;
         let mut params = Params::init(&graph, &mut trial.seed.stream(Purpose::Init, 0));
-        let mut progress = Progress { report, epochs: self.recipe.epochs };
-        let train_loss = train::train(
+        let measure = |params: &Params| {
+            train::evaluate(&graph, network.logits, params, &self.validation, &self.normalize, self.threads)
+        };
+        let mut progress =
+            Progress { report, epochs: self.recipe.epochs, measure: &measure, stopped: None, refused: None };
+        let trained = train::train(
             &graph,
             network.loss,
             &mut params,
@@ -116,14 +120,14 @@ impl Evaluator for ChildTrainer {
             trial.seed,
             TrainOptions { threads: self.threads, profile: false },
             &mut progress,
-        )
-        .map_err(failure)?;
-        let evaluation =
-            train::evaluate(&graph, network.logits, &params, &self.validation, &self.normalize, self.threads)
-                .map_err(failure)?;
-        Ok(Metrics::new()
-            .with("accuracy", evaluation.accuracy)
-            .with("loss", evaluation.loss)
+        );
+        let Progress { stopped, refused, .. } = progress;
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        let train_loss = trained.map_err(failure)?;
+        let evaluation = stopped.map_or_else(|| measure(&params), Ok).map_err(failure)?;
+        Ok(metrics(&evaluation)
             .with("train_loss", f64::from(train_loss))
             .with("parameters", cost.cost.parameters as f64)
             .with("madds", cost.cost.madds as f64)
@@ -131,14 +135,37 @@ impl Evaluator for ChildTrainer {
     }
 }
 
+fn metrics(evaluation: &Evaluation) -> Metrics {
+    Metrics::new().with("accuracy", evaluation.accuracy).with("loss", evaluation.loss)
+}
+
 struct Progress<'a, 'r> {
     report: &'a mut Reporter<'r>,
     epochs: u32,
+    /// How good the network is with these parameters.
+    measure: &'a dyn Fn(&Params) -> Result<Evaluation, TrainError>,
+    /// How good it was when it was stopped.
+    stopped: Option<Evaluation>,
+    /// Why it could not be judged.
+    refused: Option<Failure>,
 }
 
 impl Listener for Progress<'_, '_> {
     fn epoch(&mut self, epoch: u32, metrics: &Metrics) {
         self.report.epoch(epoch, self.epochs, metrics);
+    }
+
+    fn goes_on(&mut self, epoch: u32, params: &Params) -> Result<bool, TrainError> {
+        if !self.report.is_rung(epoch) {
+            return Ok(true);
+        }
+        let evaluation = (self.measure)(params)?;
+        let goes_on = self.report.goes_on(epoch, &metrics(&evaluation));
+        if goes_on != Ok(true) {
+            self.stopped = Some(evaluation);
+        }
+        self.refused = goes_on.as_ref().err().cloned();
+        Ok(goes_on == Ok(true))
     }
 
     fn interrupted(&mut self) -> bool {

@@ -102,6 +102,15 @@ pub trait Listener {
     /// Hears that `epoch` (from 1) is done, with the mean training loss and whatever was measured in it.
     fn epoch(&mut self, epoch: u32, metrics: &Metrics);
 
+    /// Whether to go on after `epoch`, with the parameters as they are then; asked after every epoch but the last. A training
+    /// that does not go on ends without an error.
+    ///
+    /// # Errors
+    /// Why the training cannot go on.
+    fn goes_on(&mut self, _epoch: u32, _params: &Params) -> Result<bool, TrainError> {
+        Ok(true)
+    }
+
     /// Hears where the time went, once at the end, if [`TrainOptions::profile`] was set.
     fn profile(&mut self, _: Profile) {}
 
@@ -117,7 +126,7 @@ impl Listener for () {
 }
 
 /// Trains `params` on `data` with `loss`, a value of `graph` whose inputs are `image` and `label`. Returns the mean
-/// training loss of the last epoch.
+/// training loss of its last epoch.
 ///
 /// # Errors
 /// When the loss is no longer finite, the listener asks to stop, or something does not fit.
@@ -178,6 +187,9 @@ pub fn train(
         }
         mean_loss = (total / data.len() as f64) as f32;
         listener.epoch(epoch, &Metrics::new().with("train_loss", f64::from(mean_loss)));
+        if epoch < recipe.epochs && !listener.goes_on(epoch, params)? {
+            break;
+        }
     }
     if let Some(profile) = program.profile() {
         listener.profile(profile);

@@ -155,6 +155,25 @@ fn an_extended_study_equals_a_longer_one() {
 }
 
 #[test]
+fn trials_that_are_stopped_early_are_the_same_after_a_pause() {
+    let early = |trials: &[&str], pause: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        Stripes::default().write(folder.path());
+        let settings = ["--agent", "random", "--epochs", "3", "--early-stopping", "asha:2"];
+        let base = ["search", "images", "--study", "study", "--final-epochs", "1", "--final-seeds", "1", "--quiet"];
+        nas(folder.path()).args(base).args(settings).args(trials).assert().success();
+        if pause {
+            nas(folder.path()).args(["resume", "study", "--trials", "16", "--jobs", "1"]).assert().success();
+        }
+        table(folder.path())
+    };
+    let whole = early(&["--trials", "16", "--jobs", "2"], false);
+    let stopped = whole.iter().filter(|trial| trial["metrics"]["stopped_at"].is_number()).count();
+    assert!((1..16).contains(&stopped), "{stopped} trials were stopped: {whole:#?}");
+    assert_eq!(whole, early(&["--trials", "9", "--jobs", "1"], true));
+}
+
+#[test]
 fn controls_run_too() {
     for agent in ["random", "evolution", "reinforce-critic", "reinforce-lstm"] {
         let trials = unbroken(12, 2, agent);

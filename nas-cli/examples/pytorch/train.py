@@ -41,7 +41,8 @@ def train(seed, architecture, report):
             optimizer.step()
         with torch.no_grad():
             accuracy = (model(validation_x).argmax(1) == validation_y).float().mean().item()
-        report(epoch, {"accuracy": accuracy})
+        if not report(epoch, {"accuracy": accuracy}):
+            break
     parameters = sum(p.numel() for p in model.parameters())
     return {"accuracy": accuracy, "parameters": parameters}
 
@@ -54,12 +55,14 @@ def main():
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
+
+        def report(epoch, metrics):
+            say({"epoch": epoch, "epochs": EPOCHS, "metrics": metrics})
+            # With --early-stopping, nas says whether the trial is worth its other epochs.
+            return json.loads(sys.stdin.readline())["go_on"] if request["judged"] else True
+
         try:
-            metrics = train(
-                request["seed"],
-                request["architecture"],
-                lambda epoch, metrics: say({"epoch": epoch, "epochs": EPOCHS, "metrics": metrics}),
-            )
+            metrics = train(request["seed"], request["architecture"], report)
             say({"metrics": metrics})
         except (ValueError, KeyError, RuntimeError) as error:
             say({"error": f"{type(error).__name__}: {error}"})

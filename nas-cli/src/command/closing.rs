@@ -308,8 +308,14 @@ fn verdict(rows: &[Row]) -> String {
 
 /// Whether the policy's trials are better than the random ones, by the validation accuracy of the search.
 pub(crate) fn search_verdict(trials: &[Trial]) -> String {
+    // Where trials are stopped early, all are compared after the same number of epochs.
+    let rung = trials.iter().filter_map(|t| Some(t.rungs().first()?.0)).min();
+    let reward = |t: &Trial| match rung {
+        Some(rung) => t.rungs().first().filter(|(epoch, _)| *epoch == rung).map(|&(_, reward)| reward),
+        None => t.reward(),
+    };
     let rewards = |of: &dyn Fn(&Origin) -> bool| -> Vec<f64> {
-        trials.iter().filter(|t| of(&t.origin)).filter_map(Trial::reward).collect()
+        trials.iter().filter(|t| of(&t.origin)).filter_map(reward).collect()
     };
     let random = Summary::of(&rewards(&|o| *o == Origin::Random));
     let chosen = Summary::of(&rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. })));

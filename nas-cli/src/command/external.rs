@@ -47,6 +47,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     };
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
     let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
     let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
@@ -69,6 +70,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         seed,
         strategy: agent,
         lag: search::LAG,
+        early_stopping,
         configuration: serde_json::to_value(&program).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);

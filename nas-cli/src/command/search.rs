@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nas_core::{Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord};
+use nas_core::{
+    Budget, EarlyStopping, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord,
+};
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family::{self, Task};
@@ -57,6 +59,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let mut final_recipe = family.final_recipe();
     search.epochs = positive("--epochs", settings.epochs.unwrap_or(search.epochs))?;
     final_recipe.epochs = positive("--final-epochs", settings.final_epochs.unwrap_or(final_recipe.epochs))?;
+    let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), Some(search.epochs))?;
     let validation = settings.validation.unwrap_or(DEFAULT_VALIDATION);
     if !(validation > 0.0 && validation < 1.0) {
         return Err(Error::usage(format!("--validation is {validation}; it must lie between 0 and 1, both excluded")));
@@ -81,13 +84,15 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
 
     let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
     log::to(folder.path())?;
-    header(output, &config, &space, seed, &data, (train.len(), validation.len()), limits, folder.path());
+    let parts = (train.len(), validation.len());
+    header(output, &config, early_stopping, &space, seed, &data, parts, limits, folder.path());
     let record = StudyRecord {
         space,
         objective: Objective::maximize("accuracy"),
         seed,
         strategy: config.agent.clone(),
         lag: LAG,
+        early_stopping,
         configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
@@ -218,6 +223,7 @@ fn default_memory(jobs: usize) -> u64 {
 fn header(
     output: Output,
     config: &Config,
+    early_stopping: Option<EarlyStopping>,
     space: &nas_core::SearchSpace,
     seed: Seed,
     data: &TrainTest,
@@ -225,7 +231,7 @@ fn header(
     limits: Limits,
     folder: &Path,
 ) {
-    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
+    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
     output.line(format!("data     {}: {}", data.source, config.task));
     output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
     output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
@@ -233,11 +239,12 @@ fn header(
     let trials = limits.trials.map(|n| format!("{n} trials"));
     let budget: Vec<String> = trials.into_iter().chain(time).collect();
     output.line(format!(
-        "search   agent {}, seed {}, {}, {} epochs a trial",
+        "search   agent {}, seed {}, {}, {} epochs a trial{}",
         config.agent,
         seed.value(),
         budget.join(" or "),
-        config.search.epochs
+        config.search.epochs,
+        early_stopping.map_or_else(String::new, |rule| format!(", early stopping {rule}"))
     ));
     output.line(format!("study    {}\n", folder.display()));
 }

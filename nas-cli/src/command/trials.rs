@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use nas_core::{Trial, TrialState};
+use nas_core::{STOPPED_AT, Trial, TrialState};
 
 use crate::cli::{self, Sort};
 use crate::error::{Error, Kind, Result};
@@ -43,7 +43,10 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
         let figure = |name: &str| trial.metric(name).map_or_else(|| "-".to_owned(), output::short);
         let state = match &trial.state {
             TrialState::Running => "open".to_owned(),
-            TrialState::Complete { metrics, reward } => format!("{:.4}", metrics.get(metric).unwrap_or(*reward)),
+            TrialState::Complete { metrics, reward } => {
+                let stopped = metrics.get(STOPPED_AT).map_or_else(String::new, |epoch| format!(" after {epoch}"));
+                format!("{:.4}{stopped}", metrics.get(metric).unwrap_or(*reward))
+            }
             TrialState::Failed { failure } => failure.to_string(),
         };
         vec![

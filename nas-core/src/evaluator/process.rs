@@ -31,12 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// For every trial one line goes to the program's standard input,
 ///
 /// ```json
-/// {"trial": 3, "seed": 1234, "architecture": {"op": "conv", "width": 8}}
+/// {"trial": 3, "seed": 1234, "architecture": {"op": "conv", "width": 8}, "judged": false}
 /// ```
 ///
 /// and the program answers on its standard output, one object a line: as often as it likes `{"epoch": 1, "epochs": 10,
 /// "metrics": {"accuracy": 0.4}}`, and at last either `{"metrics": {"accuracy": 0.9, "parameters": 1200}}` or
 /// `{"error": "why there are none"}`, which fails the trial. It then waits for the next line, and ends when its input does.
+/// Where the study stops trials early, a trial is `"judged": true`, and every line about an epoch gets an answer, `{"go_on": true}`; after a
+/// false one the program ends its training and gives its metrics.
 /// Everything it draws at random should follow from `seed`. What it writes to standard error is logged.
 ///
 /// As many programs run as trials are evaluated at once, each started when it is first needed and kept for further trials.
@@ -61,6 +63,14 @@ struct Request<'a> {
     trial: u64,
     seed: Seed,
     architecture: &'a Architecture,
+    /// Whether the program must read an answer to every epoch.
+    judged: bool,
+}
+
+/// What a program hears of an epoch.
+#[derive(Serialize)]
+struct Judgement {
+    go_on: bool,
 }
 
 /// What it answers.
@@ -151,7 +161,13 @@ impl ProcessEvaluator {
     ) -> Result<Result<Metrics, Failure>, Failure> {
         let begun = Instant::now();
         (program.busy, program.gone) = (true, true);
-        program.send(trial)?;
+        program.send(&Request {
+            trial: trial.number,
+            seed: trial.seed,
+            architecture: &trial.architecture,
+            judged: report.is_judged(),
+        })?;
+        let mut go_on = true;
         loop {
             let said = match program.lines.recv_timeout(LOOK) {
                 Ok(Ok(line)) => {
@@ -173,7 +189,15 @@ impl ProcessEvaluator {
                 }
             };
             match said {
-                Said::Epoch(epoch, epochs, metrics) => report.epoch(epoch, epochs, &metrics),
+                Said::Epoch(epoch, epochs, metrics) => {
+                    report.epoch(epoch, epochs, &metrics);
+                    if report.is_judged() {
+                        if go_on && epoch < epochs && report.is_rung(epoch) {
+                            go_on = report.goes_on(epoch, &metrics)?;
+                        }
+                        program.send(&Judgement { go_on })?;
+                    }
+                }
                 Said::Metrics(metrics) => return Ok(Ok(metrics)),
                 Said::Error(message) => return Ok(Err(other(message))),
             }
@@ -206,9 +230,8 @@ impl Evaluator for ProcessEvaluator {
 }
 
 impl Program {
-    fn send(&mut self, trial: &Trial) -> Result<(), Failure> {
-        let request = Request { trial: trial.number, seed: trial.seed, architecture: &trial.architecture };
-        let mut line = serde_json::to_vec(&request).map_err(|e| other(format!("the trial is no JSON: {e}")))?;
+    fn send(&mut self, what: &impl Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(what).map_err(|e| other(format!("the trial is no JSON: {e}")))?;
         line.push(b'\n');
         let stdin = self.stdin.as_mut().expect("open while the program is asked");
         if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {
@@ -347,7 +370,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::{Event, Observer, Origin, TrialState};
+    use crate::early_stopping::{EarlyStopping, Rungs};
+    use crate::{Event, Objective, Observer, Origin, TrialState};
 
     /// A shell script as the program.
     fn script(text: &str) -> ProcessEvaluator {
@@ -379,7 +403,7 @@ mod tests {
     #[test]
     fn the_request_is_one_line_of_json() {
         let evaluator = script(r#"read line; echo "{\"error\": \"$(echo "$line" | tr '"' "'")\"}"; cat > /dev/null"#);
-        let expected = "{'trial':5,'seed':7,'architecture':{'op':'conv','width':8}}";
+        let expected = "{'trial':5,'seed':7,'architecture':{'op':'conv','width':8},'judged':false}";
         assert_eq!(message(evaluate(&evaluator, 5)), expected);
     }
 
@@ -403,6 +427,39 @@ mod tests {
         let result = evaluator.evaluate(&trial(3), &mut Reporter::new(3, &epochs, &AtomicBool::new(false)));
         assert_eq!(result.unwrap().get("loss"), Some(0.25));
         assert_eq!(*lock(&epochs.0), [(3, 1, 2, Some(0.5)), (3, 2, 2, None)]);
+    }
+
+    #[test]
+    fn a_judged_program_hears_whether_to_go_on() {
+        // The first trial sets the bar; every epoch's answer is read.
+        let evaluator = script(
+            r#"n=0; while read line; do n=$((n+1)); for epoch in 1 2; do
+                echo "{\"epoch\": $epoch, \"epochs\": 9, \"metrics\": {\"accuracy\": 0.$((9-n))}}"; read answer
+                case "$answer" in *false*) break;; esac
+            done; echo "{\"metrics\": {\"accuracy\": 0.5, \"epoch\": $epoch}}"; done"#,
+        );
+        let (rule, objective) = ("asha:2".parse::<EarlyStopping>().unwrap(), Objective::maximize("accuracy"));
+        let mut rungs = Rungs::default();
+        for (number, epochs) in [(0, 2.0), (1, 1.0)] {
+            let bars = rungs.bars(rule, number);
+            let stop = AtomicBool::new(false);
+            let mut reporter = Reporter::new(number, &(), &stop).judged(&bars, &objective);
+            let metrics = evaluator.evaluate(&trial(number), &mut reporter).unwrap();
+            assert_eq!(metrics.get("epoch"), Some(epochs), "trial {number}");
+            let (rewards, stopped) = reporter.judgement();
+            assert_eq!((rewards.len(), stopped), (epochs as usize, (number == 1).then_some(1)));
+            let state = TrialState::Complete { metrics: metrics.with("reward_at_1", rewards[0].1), reward: 0.5 };
+            rungs.observe(rule, &Trial { state, ..trial(number) });
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_judged_by_what_it_does_not_say_fails() {
+        let evaluator = script(r#"read line; echo '{"epoch": 1, "epochs": 3}'; cat > /dev/null"#);
+        let (bars, objective) = (Rungs::default().bars("asha".parse().unwrap(), 0), Objective::maximize("accuracy"));
+        let stop = AtomicBool::new(false);
+        let result = evaluator.evaluate(&trial(0), &mut Reporter::new(0, &(), &stop).judged(&bars, &objective));
+        assert!(message(result).contains("no metric \"accuracy\" was measured"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::strategy::Diagnostics;
-use crate::{Objective, SearchSpace, Seed, Trial};
+use crate::{EarlyStopping, Objective, SearchSpace, Seed, Trial};
 
 pub use memory::MemoryStorage;
 #[cfg(feature = "sqlite")]
@@ -34,6 +34,9 @@ pub struct StudyRecord {
     /// How many trials may be proposed ahead of the last one observed, from 1; part of the study, not of the machine.
     /// Usually [`StudyRecord::LAG`].
     pub lag: usize,
+    /// The rule by which trials are stopped early, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Whatever the application needs to go on: data set, epochs, limits. JSON.
     pub configuration: serde_json::Value,
 }

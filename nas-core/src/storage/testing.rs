@@ -22,6 +22,7 @@ pub(crate) fn record() -> StudyRecord {
         seed: Seed::new(u64::MAX),
         strategy: "scripted".to_owned(),
         lag: StudyRecord::LAG,
+        early_stopping: None,
         configuration: json!({ "epochs": 3, "rate": 0.1, "data": null }),
     }
 }

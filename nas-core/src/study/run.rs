@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::worker::{self, Done};
 use super::{Budget, Outcome, Study};
+use crate::early_stopping::Bars;
 use crate::error::Error;
 use crate::event::{Event, Observer, StopReason};
 use crate::{Evaluator, Failure, Trial, TrialState};
@@ -54,9 +55,11 @@ impl Study {
             // Whichever way this closure is left, trials that still run must end soon: the scope waits for them.
             let _halt = SetOnDrop(&halt);
             let halt = &halt;
-            let spawn = |trial: Trial, sender: Sender<Done>| {
+            let objective = self.record.objective.clone();
+            let spawn = |trial: Trial, bars: Option<Bars>, sender: Sender<Done>| {
+                let objective = objective.clone();
                 scope.spawn(move |_| {
-                    let done = worker::evaluate(&trial, evaluator, observer, [stop, halt]);
+                    let done = worker::evaluate(&trial, bars.as_ref(), &objective, evaluator, observer, [stop, halt]);
                     // Nobody listens any more when the study has failed meanwhile.
                     let _ = sender.send(done);
                 });
@@ -115,7 +118,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn until_stopped(mut self, spawn: impl Fn(Trial, Sender<Done>)) -> Result<StopReason, Error> {
+    fn until_stopped(mut self, spawn: impl Fn(Trial, Option<Bars>, Sender<Done>)) -> Result<StopReason, Error> {
         self.settle()?;
         self.study.propose()?;
         loop {
@@ -146,7 +149,7 @@ impl Run<'_> {
     }
 
     /// Starts what is due, until all workers are busy.
-    fn start(&mut self, spawn: &impl Fn(Trial, Sender<Done>)) -> Result<(), Error> {
+    fn start(&mut self, spawn: &impl Fn(Trial, Option<Bars>, Sender<Done>)) -> Result<(), Error> {
         while self.running < self.workers && !self.stopped && !self.is_over() {
             let number = if let Some(number) = self.again.pop_front() {
                 number
@@ -160,7 +163,8 @@ impl Run<'_> {
             };
             let trial = &self.study.trials[number];
             self.observer.event(&Event::Started { trial });
-            spawn(trial.clone(), self.sender.clone());
+            let bars = self.study.bars.get(&trial.number).cloned();
+            spawn(trial.clone(), bars, self.sender.clone());
             self.running += 1;
         }
         Ok(())
@@ -202,6 +206,7 @@ impl Run<'_> {
         let trial = Trial { state, seconds, ..self.study.trials[number].clone() };
         self.study.storage.put(&trial)?;
         self.study.trials[number] = trial;
+        self.study.bars.remove(&(number as u64));
         self.study.consider_best(number);
         self.observer.event(&Event::Finished { trial: &self.study.trials[number] });
         Ok(())

@@ -7,7 +7,8 @@ use std::sync::Once;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::{Evaluator, Failure, Metrics, Observer, Reporter, Trial};
+use crate::early_stopping::{Bars, STOPPED_AT, reward_at};
+use crate::{Evaluator, Failure, Metrics, Objective, Observer, Reporter, Trial};
 
 /// What a worker sends back.
 pub(super) struct Done {
@@ -19,15 +20,31 @@ pub(super) struct Done {
     pub(super) seconds: f64,
 }
 
-/// Evaluates `trial`; a panic becomes [`Failure::Panicked`].
+/// Evaluates `trial`, which is judged by `bars` on the way if there are any; a panic becomes [`Failure::Panicked`].
 pub(super) fn evaluate(
     trial: &Trial,
+    bars: Option<&Bars>,
+    objective: &Objective,
     evaluator: &dyn Evaluator,
     observer: &dyn Observer,
     stop: [&AtomicBool; 2],
 ) -> Done {
     let begun = Instant::now();
-    let result = catch(|| evaluator.evaluate(trial, &mut Reporter::with_flags(trial.number, observer, stop)));
+    let result = catch(|| {
+        let mut reporter = Reporter::with_flags(trial.number, observer, stop);
+        if let Some(bars) = bars {
+            reporter = reporter.judged(bars, objective);
+        }
+        let mut metrics = evaluator.evaluate(trial, &mut reporter)?;
+        let (rewards, stopped) = reporter.judgement();
+        for (epoch, reward) in rewards {
+            metrics.set(&reward_at(epoch), reward);
+        }
+        if let Some(epoch) = stopped {
+            metrics.set(STOPPED_AT, f64::from(epoch));
+        }
+        Ok(metrics)
+    });
     let result = result.unwrap_or_else(|panicked| {
         let Panicked { message, place } = panicked;
         tracing::warn!(trial = trial.number, place, "a trial panicked: {message}");
