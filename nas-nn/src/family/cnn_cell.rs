@@ -9,7 +9,7 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task};
+use super::{Family, FamilyError, Task, only_images};
 use crate::data::Augment;
 use crate::graph::Var;
 use crate::layer::relu_conv_bn;
@@ -45,7 +45,7 @@ impl Family for CnnCell {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        let Task::Image { height, width, .. } = *task;
+        let Task::Image { height, width, .. } = *task else { return Err(only_images(self.name(), task)) };
         if height.min(width) < 8 {
             let message =
                 format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
@@ -75,8 +75,10 @@ impl Family for CnnCell {
         })
     }
 
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError> {
-        let Task::Image { classes, .. } = *task;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
+        let (Task::Image { classes, .. }, &[image]) = (task, inputs) else {
+            return Err(only_images(self.name(), task));
+        };
         let width = architecture.size("width")?;
         let depth = architecture.size("depth")?;
         if depth > DEEPEST {
@@ -96,7 +98,7 @@ impl Family for CnnCell {
                 return Err(FamilyError::Task(message));
             }
         };
-        let mut x = input.scope("stem", |x| x.conv(stem).batch_norm());
+        let mut x = image.scope("stem", |x| x.conv(stem).batch_norm());
         if chosen == "conv3x3_pool" {
             x = x.max_pool2d(2);
         }
@@ -108,7 +110,7 @@ impl Family for CnnCell {
                 x = x.scope(&format!("stage{stage}.cell{block}"), |x| cell.build(x));
             }
         }
-        Ok(x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(classes)))
+        Ok(x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(*classes)))
     }
 
     fn search_recipe(&self) -> Recipe {
@@ -213,7 +215,7 @@ mod tests {
         for _ in 0..40 {
             let architecture = space.sample(&mut rng);
             let graph = Graph::new();
-            let logits = CnnCell.build(&architecture, &TASK, graph.input("image", &[1, 28, 28])).unwrap();
+            let logits = CnnCell.build(&architecture, &TASK, &[graph.input("image", &[1, 28, 28])]).unwrap();
             let loss = logits.cross_entropy(graph.class("label", 10));
             let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
             assert_eq!(params.len() as u64, graph.cost().parameters);
@@ -231,7 +233,8 @@ mod tests {
         for (height, width) in [(8, 8), (9, 31), (28, 28), (33, 10)] {
             let task = Task::Image { channels: 3, height, width, classes: 4 };
             let graph = Graph::new();
-            CnnCell.build(&CnnCell.default_architecture(), &task, graph.input("image", &[3, height, width])).unwrap();
+            let image = graph.input("image", &[3, height, width]);
+            CnnCell.build(&CnnCell.default_architecture(), &task, &[image]).unwrap();
             graph.check().unwrap();
         }
         assert!(CnnCell.space(&Task::Image { channels: 1, height: 7, width: 28, classes: 2 }).is_err());

@@ -2,41 +2,17 @@
 
 mod cnn_cell;
 
-use std::fmt;
 use std::sync::Arc;
 
 use nas_core::{Architecture, ArchitectureError, SearchSpace, SpaceError};
-use serde::{Deserialize, Serialize};
 
 use crate::error::GraphError;
 use crate::graph::{Cost, Graph, Part, Var};
 use crate::train::Recipe;
 
+pub use crate::task::Task;
+
 pub use cnn_cell::CnnCell;
-
-/// What a network is for: the shape of its input and of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Task {
-    /// One of `classes` classes for an image.
-    Image {
-        /// 1 for grey, 3 for colour.
-        channels: usize,
-        /// Pixels.
-        height: usize,
-        /// Pixels.
-        width: usize,
-        /// The number of classes.
-        classes: usize,
-    },
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Task::Image { channels, height, width, classes } = self;
-        write!(f, "images {channels}×{height}×{width} in {classes} classes")
-    }
-}
 
 /// A network that cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -81,11 +57,12 @@ pub trait Family: Send + Sync {
     /// The network that an engineer would take without a search: the control of every study.
     fn default_architecture(&self) -> Architecture;
 
-    /// The answer (class logits) of the network that `architecture` describes, for `input`.
+    /// The answer (logits of the target's classes) of the network that `architecture` describes, for `inputs`, those of
+    /// [`Task::inputs`].
     ///
     /// # Errors
     /// When a decision is missing. Shapes that do not fit are remembered by the graph.
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError>;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError>;
 
     /// How a network is trained in a search: short.
     fn search_recipe(&self) -> Recipe;
@@ -109,27 +86,31 @@ pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
     all.into_iter().find(|f| f.name() == name).ok_or_else(|| FamilyError::Unknown { name: name.to_owned(), known })
 }
 
-/// A classifier as a graph: the input `image`, the input `label`, its logits, its probabilities and its training loss.
-pub(crate) struct Classifier<'g> {
-    pub(crate) logits: Var<'g>,
+/// What a family of images says of another task.
+fn only_images(family: &str, task: &Task) -> FamilyError {
+    FamilyError::Task(format!("{family} is for images, and the data is {task}"))
+}
+
+/// A network for a task as a graph: its inputs, its target, its answer and its training loss.
+pub(crate) struct Model<'g> {
+    pub(crate) answer: Var<'g>,
     pub(crate) loss: Var<'g>,
 }
 
-/// The classifier that `architecture` describes, in `graph`.
-pub(crate) fn classifier<'g>(
+/// The network that `architecture` describes, in `graph`.
+pub(crate) fn model<'g>(
     graph: &'g Graph,
     family: &dyn Family,
     architecture: &Architecture,
     task: &Task,
     label_smoothing: f32,
-) -> Result<Classifier<'g>, FamilyError> {
-    let Task::Image { channels, height, width, classes } = *task;
-    let image = graph.input("image", &[channels, height, width]);
-    let label = graph.class("label", classes);
-    let logits = family.build(architecture, task, image)?;
-    let loss = logits.cross_entropy_smooth(label, label_smoothing);
+) -> Result<Model<'g>, FamilyError> {
+    let inputs: Vec<Var<'g>> = task.inputs().iter().map(|field| field.input(graph)).collect();
+    let target = task.target().input(graph);
+    let answer = family.build(architecture, task, &inputs)?;
+    let loss = task.loss(answer, target, label_smoothing);
     graph.check()?;
-    Ok(Classifier { logits, loss })
+    Ok(Model { answer, loss })
 }
 
 /// The parts of the network that `architecture` describes, in order, and what it costs as a whole.
@@ -141,9 +122,9 @@ pub fn outline(
     architecture: &Architecture,
     task: &Task,
 ) -> Result<(Vec<Part>, Cost), FamilyError> {
-    let Task::Image { channels, height, width, .. } = *task;
     let graph = Graph::new();
-    family.build(architecture, task, graph.input("image", &[channels, height, width]))?;
+    let inputs: Vec<Var<'_>> = task.inputs().iter().map(|field| field.input(&graph)).collect();
+    family.build(architecture, task, &inputs)?;
     graph.check()?;
     Ok((graph.parts(), graph.cost()))
 }
