@@ -15,7 +15,7 @@ pub struct PairedT {
     /// Half the width of the interval around the mean.
     pub half_width: f64,
     /// The probability of a mean so far from zero, on either side, if the true one is zero. NaN when all differences are
-    /// equal: without a spread t says nothing.
+    /// equal, but for rounding: without a spread t says nothing.
     pub two_sided: f64,
 }
 
@@ -28,6 +28,8 @@ impl PairedT {
             return None;
         }
         let (mean, error) = (super::mean(differences), super::standard_error(differences));
+        let largest = differences.iter().fold(0.0, |largest, d| d.abs().max(largest));
+        let error = if error > 1e-9 * largest { error } else { 0.0 };
         let freedom = n as f64 - 1.0;
         let half_width = student_quantile((1.0 + level) / 2.0, freedom) * error;
         let two_sided = if error > 0.0 { 2.0 * student_tail((mean / error).abs(), freedom) } else { f64::NAN };
@@ -226,6 +228,8 @@ mod tests {
         assert_eq!(sign_flip(&[0.5; 4]), 0.125);
         assert_eq!((sign_flip(&[0.0; 4]), sign_flip(&[])), (1.0, 1.0));
         assert_eq!(PairedT::new(&[1.0], 0.95), None);
+        let rounded = PairedT::new(&[0.81 - 0.8, 0.82 - 0.81, 0.83 - 0.82], 0.95).unwrap();
+        assert!(rounded.two_sided.is_nan() && rounded.deviation == 0.0);
     }
 
     #[test]
