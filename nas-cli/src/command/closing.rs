@@ -163,7 +163,7 @@ fn least_memory(trials: &[Trial]) -> Option<u64> {
 }
 
 /// Why a trial failed.
-fn failure(trial: &Trial) -> Option<String> {
+pub(super) fn failure(trial: &Trial) -> Option<String> {
     match &trial.state {
         TrialState::Failed { failure } => Some(format!("trial {} {failure}", trial.number)),
         _ => None,

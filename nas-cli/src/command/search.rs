@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nas_core::{
-    Budget, EarlyStopping, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord,
+    Budget, EarlyStopping, Evaluator, Objective, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
+    StudyRecord,
 };
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
@@ -50,8 +51,45 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let settings = config::merge(args.settings, args.config.as_deref())?;
     let workers = Workers::new(args.jobs, args.threads)?;
     let limits = limits(args.trials, args.time)?;
+    let seed = Seed::new(settings.seed.unwrap_or(0));
+    let Networks { config, space, data, early_stopping } = networks(args.data.as_deref(), settings, limits, workers)?;
+    let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let (train, validation) = split(&data.train, &config, seed)?;
 
-    let source = Source::of(args.data.as_deref())?;
+    let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
+    log::to(folder.path())?;
+    let parts = (train.len(), validation.len());
+    header(output, &config, early_stopping, &space, seed, &data, parts, limits, folder.path());
+    let record = StudyRecord {
+        space,
+        objective: Objective::maximize("accuracy"),
+        seed,
+        strategy: config.agent.clone(),
+        lag: LAG,
+        early_stopping,
+        configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
+    };
+    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
+    let study = Study::create(record, strategy, storage)?;
+    go(study, &config, &data, (train, validation), limits, workers, &folder, output)
+}
+
+/// What searches that train networks work with.
+pub(super) struct Networks {
+    pub(super) config: Config,
+    pub(super) space: SearchSpace,
+    pub(super) data: TrainTest,
+    pub(super) early_stopping: Option<EarlyStopping>,
+}
+
+/// What `settings` come to for those images.
+pub(super) fn networks(
+    images: Option<&Path>,
+    settings: cli::Settings,
+    limits: Limits,
+    workers: Workers,
+) -> Result<Networks> {
+    let source = Source::of(images)?;
     let data = source.open()?;
     let task = task(&data);
     let (space, family) = config::space(settings.space.as_deref().unwrap_or(DEFAULT_SPACE), &task)?;
@@ -78,26 +116,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
     };
-    let seed = Seed::new(settings.seed.unwrap_or(0));
-    let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
-    let (train, validation) = split(&data.train, &config, seed)?;
-
-    let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
-    log::to(folder.path())?;
-    let parts = (train.len(), validation.len());
-    header(output, &config, early_stopping, &space, seed, &data, parts, limits, folder.path());
-    let record = StudyRecord {
-        space,
-        objective: Objective::maximize("accuracy"),
-        seed,
-        strategy: config.agent.clone(),
-        lag: LAG,
-        early_stopping,
-        configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
-    };
-    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
-    let study = Study::create(record, strategy, storage)?;
-    go(study, &config, &data, (train, validation), limits, workers, &folder, output)
+    Ok(Networks { config, space, data, early_stopping })
 }
 
 /// Runs a study to the end of its budget, then closes it: trains the winner and its controls to the full.
@@ -112,11 +131,20 @@ pub(crate) fn go(
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let family = family::family(&config.family)?;
-    let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory)
-        .threads(workers.threads_of(workers.jobs));
+    let trainer = trainer(config, (train, validation), workers)?;
     run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
     super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
+}
+
+/// What trains the trials of a study.
+pub(super) fn trainer(
+    config: &Config,
+    (train, validation): (Images, Images),
+    workers: Workers,
+) -> Result<ChildTrainer> {
+    let family = family::family(&config.family)?;
+    Ok(ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory)
+        .threads(workers.threads_of(workers.jobs)))
 }
 
 /// Runs a study to the end of its budget, with all that a person sees of it.
