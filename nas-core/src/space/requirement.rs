@@ -60,12 +60,6 @@ impl PathRequirement {
         PathState { reach: (0..self.nodes).map(|i| 1 << i).collect(), decided: 0, open: false }
     }
 
-    /// Back to [`start`](Self::start).
-    pub(super) fn reset(&self, state: &mut PathState) {
-        state.reach.iter_mut().enumerate().for_each(|(i, row)| *row = 1 << i);
-        (state.decided, state.open) = (0, false);
-    }
-
     /// Takes note that `variable` has that option, or is closed.
     pub(super) fn decide(&self, state: &mut PathState, variable: usize, option: Option<usize>) {
         while let Some(edge) = self.edges.get(state.decided).filter(|edge| edge.variable == variable) {

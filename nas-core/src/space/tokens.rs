@@ -50,6 +50,15 @@ impl Tokens {
         self.0.iter().copied().enumerate().filter(|&(_, token)| token != Self::CLOSED)
     }
 
+    /// As many closed slots.
+    pub(super) fn closed(slots: usize) -> Self {
+        Tokens(SmallVec::from_elem(Self::CLOSED, slots))
+    }
+
+    pub(super) fn slots_mut(&mut self, slots: std::ops::Range<usize>) -> &mut [u16] {
+        &mut self.0[slots]
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -133,6 +142,8 @@ pub(super) struct Layout {
     changeable: Vec<usize>,
     /// By slot: 1 when it can be closed.
     closable: Vec<u32>,
+    /// By variable its first slot, then the number of slots.
+    first: Vec<usize>,
     packing: Packing,
 }
 
@@ -162,11 +173,17 @@ impl Layout {
             None => Packing::Hash,
         };
         let changeable = (0..radices.len()).filter(|&slot| radices[slot] > 1).collect();
-        Layout { free, radices, changeable, closable, packing }
+        let first = (0..=program.variables.len()).map(|v| slots.partition_point(|slot| slot.variable < v)).collect();
+        Layout { free, radices, changeable, closable, first, packing }
     }
 
     pub(super) fn radices(&self) -> &[u32] {
         &self.radices
+    }
+
+    /// The slots of a variable: one, or of a subset one for each option.
+    pub(super) fn slots(&self, variable: usize) -> std::ops::Range<usize> {
+        self.first[variable]..self.first[variable + 1]
     }
 
     pub(super) fn changeable(&self) -> &[usize] {
@@ -186,8 +203,7 @@ impl SearchSpace {
     /// # Errors
     /// When it is no architecture of this space; see [`validate`](Self::validate).
     pub fn tokens(&self, architecture: &Architecture) -> Result<Tokens, ArchitectureError> {
-        self.validate(architecture)?;
-        Ok(self.tokens_of(&self.decode(architecture)?))
+        Ok(self.tokens_of(&self.valid(architecture)?))
     }
 
     /// The architecture of `tokens`. The value of a continuous number is rounded to 9 digits, as its levels are.
@@ -269,26 +285,22 @@ impl SearchSpace {
 
     /// The picks of tokens that are of this space.
     pub(super) fn picks(&self, tokens: &Tokens) -> Vec<Option<Pick>> {
-        let mut picks = vec![None; self.inner.program.variables.len()];
-        for (slot, &token) in self.inner.slots.iter().zip(tokens.iter()) {
-            if token == Tokens::CLOSED {
-                continue;
-            }
-            match slot.member {
-                None => picks[slot.variable] = Some(Pick::Option(token.into())),
-                Some(member) => {
-                    let pick = picks[slot.variable].get_or_insert_with(|| Pick::Members(Vec::new()));
-                    if let (Pick::Members(members), 1) = (pick, token) {
-                        members.push(member);
-                    }
-                }
-            }
-        }
-        picks
+        (0..self.inner.program.variables.len()).map(|variable| self.pick(variable, tokens)).collect()
+    }
+
+    /// The pick of a variable by tokens of this space.
+    pub(super) fn pick(&self, variable: usize, tokens: &Tokens) -> Option<Pick> {
+        let own = &tokens[self.inner.layout.slots(variable)];
+        let first = own.first().copied().filter(|&token| token != Tokens::CLOSED)?;
+        Some(match self.inner.program.variables[variable].domain {
+            Domain::Subset { .. } => Pick::Members((0..own.len()).filter(|&member| own[member] == 1).collect()),
+            _ => Pick::Option(first.into()),
+        })
     }
 
     fn decode_tokens(&self, tokens: &Tokens) -> Result<Vec<Option<Pick>>, ArchitectureError> {
         let super::Inner { program, diagram, slots, layout, .. } = &*self.inner;
+        let forest = &diagram.forest;
         if tokens.len() != slots.len() {
             return Err(ArchitectureError::Length { tokens: tokens.len(), slots: slots.len() });
         }
@@ -303,13 +315,13 @@ impl SearchSpace {
             }
         }
         let picks = self.picks(tokens);
-        let mut state = diagram.start(program);
+        let mut state = forest.start(program);
         let mut at = 0;
         for (i, (variable, pick)) in program.variables.iter().zip(&picks).enumerate() {
             let of_variable = slots[at..].iter().take_while(|slot| slot.variable == i).count();
             let own = &tokens[at..at + of_variable];
             at += of_variable;
-            let open = diagram.is_open(program, &state, i);
+            let open = forest.is_open(program, &state, i);
             if open && own.contains(&Tokens::CLOSED) {
                 return Err(ArchitectureError::Absent { path: variable.path.clone() });
             }
@@ -323,9 +335,9 @@ impl SearchSpace {
                 let (slot, token) = (variable.path.clone(), format!("set of {}", members.len()));
                 return Err(ArchitectureError::Token { slot, token, why: format!("it has {min} to {max} members") });
             }
-            diagram.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
+            forest.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
         }
-        match diagram.broken(program, &state) {
+        match forest.broken(program, &state) {
             Some(i) => Err(ArchitectureError::Requirement { requirement: program.requirements[i].text().to_owned() }),
             None => Ok(picks),
         }
