@@ -60,10 +60,6 @@ fn spaces(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
-    group.bench_function("neighbours", |b| {
-        let some: Vec<Tokens> = { (0..20).scan(rng(), |rng, _| Some(space.sample_tokens(rng))).collect() };
-        b.iter(|| some.iter().map(|tokens| space.neighbour_tokens(tokens).len()).sum::<usize>());
-    });
     group.bench_function("walk", |b| {
         let mut walk = space.walk();
         b.iter(|| {
@@ -76,6 +72,11 @@ fn spaces(criterion: &mut Criterion) {
                 }
             }
         });
+    });
+    group.throughput(Throughput::Elements(20));
+    group.bench_function("neighbours", |b| {
+        let some: Vec<Tokens> = { (0..20).scan(rng(), |rng, _| Some(space.sample_tokens(rng))).collect() };
+        b.iter(|| some.iter().map(|tokens| space.neighbour_tokens(tokens).len()).sum::<usize>());
     });
     group.finish();
 }

@@ -8,6 +8,7 @@ mod diagram;
 mod domain;
 mod edit;
 mod forest;
+mod graph;
 mod program;
 mod requirement;
 mod sample;

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::domain::{Domain, Pick};
 use super::program::Program;
-use super::{SearchSpace, Slot};
+use super::{Inner, SearchSpace, Slot, graph};
 use crate::Architecture;
 use crate::error::ArchitectureError;
 
@@ -144,6 +144,8 @@ pub(super) struct Layout {
     closable: Vec<u32>,
     /// By variable its first slot, then the number of slots.
     first: Vec<usize>,
+    /// With graphs that have no numbers: the slots that are in none.
+    others: Vec<usize>,
     packing: Packing,
 }
 
@@ -156,6 +158,8 @@ enum Packing {
     Double,
     /// A hash: the number would be too large.
     Hash,
+    /// A hash of graphs whose nodes have no numbers, and of what else there is.
+    Graphs,
 }
 
 impl Layout {
@@ -168,13 +172,16 @@ impl Layout {
         let mut digits = radices.iter().zip(&closable).map(|(radix, closable)| u128::from(radix + closable));
         let size = digits.try_fold(1_u128, |size, digits| size.checked_mul(digits));
         let packing = match size {
+            _ if !program.graphs.is_empty() => Packing::Graphs,
             Some(size) if u64::try_from(size).is_ok() => Packing::Word,
             Some(_) => Packing::Double,
             None => Packing::Hash,
         };
         let changeable = (0..radices.len()).filter(|&slot| radices[slot] > 1).collect();
         let first = (0..=program.variables.len()).map(|v| slots.partition_point(|slot| slot.variable < v)).collect();
-        Layout { free, radices, changeable, closable, first, packing }
+        let mut layout = Layout { free, radices, changeable, closable, first, others: Vec::new(), packing };
+        layout.others = graph::others(&program.graphs, &layout);
+        layout
     }
 
     pub(super) fn radices(&self) -> &[u32] {
@@ -215,9 +222,10 @@ impl SearchSpace {
         Ok(self.encode(&self.decode_tokens(tokens)?))
     }
 
-    /// A number that tells `tokens` from all others of this space: equal for equal architectures.
+    /// A number that tells `tokens` from all others of this space: equal for equal architectures, and for those that
+    /// [`nodes`](super::SpaceBuilder::nodes) make one.
     ///
-    /// It is exact while the space has fewer than 2¹²⁸ rows of tokens, and of a [free](Self::is_free) space without
+    /// Without such it is exact while the space has fewer than 2¹²⁸ rows of tokens, and of a [free](Self::is_free) space without
     /// continuous numbers the rank of [`nth`](Self::nth); otherwise a hash of 128 bits.
     ///
     /// # Panics
@@ -235,6 +243,10 @@ impl SearchSpace {
         match packing {
             Packing::Word => digits().fold(0_u64, |key, (digit, base)| key * u64::from(base) + u64::from(digit)).into(),
             Packing::Double => digits().fold(0_u128, |key, (digit, base)| key * u128::from(base) + u128::from(digit)),
+            Packing::Graphs => {
+                let Inner { program, layout, .. } = &*self.inner;
+                graph::key(&program.graphs, &layout.others, tokens, layout)
+            }
             // FNV-1a with 16 bits at a time.
             Packing::Hash => tokens.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, &token| {
                 (hash ^ u128::from(token)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
@@ -245,7 +257,7 @@ impl SearchSpace {
     /// The tokens whose [`key`](Self::key) is `key`; none when there are none, or keys are hashes.
     pub fn tokens_of_key(&self, mut key: u128) -> Option<Tokens> {
         let Layout { radices, closable, packing, .. } = &self.inner.layout;
-        if *packing == Packing::Hash {
+        if matches!(packing, Packing::Hash | Packing::Graphs) {
             return None;
         }
         let mut tokens = Tokens::default();
@@ -264,6 +276,11 @@ impl SearchSpace {
     /// When the space has no such slot.
     pub fn option(&self, slot: usize, token: u16) -> usize {
         self.inner.program.variables[self.inner.slots[slot].variable].domain.option(token)
+    }
+
+    /// Whether different tokens can have one key.
+    pub(crate) fn merges(&self) -> bool {
+        self.inner.layout.packing == Packing::Graphs
     }
 
     /// How many rows of tokens a free space has, if they can be counted; see [`key`](Self::key).
@@ -299,7 +316,7 @@ impl SearchSpace {
     }
 
     fn decode_tokens(&self, tokens: &Tokens) -> Result<Vec<Option<Pick>>, ArchitectureError> {
-        let super::Inner { program, diagram, slots, layout, .. } = &*self.inner;
+        let Inner { program, diagram, slots, layout, .. } = &*self.inner;
         let forest = &diagram.forest;
         if tokens.len() != slots.len() {
             return Err(ArchitectureError::Length { tokens: tokens.len(), slots: slots.len() });
