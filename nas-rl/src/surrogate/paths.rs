@@ -17,7 +17,8 @@ const HASHED: usize = 128;
 
 /// Path counts of one cell (after White, Neiswanger and Savani, 2021, with counts, and without operations that do nothing).
 ///
-/// Where the nodes carry the operations, a path has those of its nodes. A closed edge breaks its paths; `skip…` and `identity…` are no operations, so that cells which compute the same are alike.
+/// Where the nodes carry the operations, a path has those of its nodes. A closed edge breaks its paths; `skip…` and
+/// `identity…` on an edge are no operations, so that cells which compute the same are alike.
 /// Beyond 4096 paths their parts of up to four edges are counted, those that lie between input and output; beyond 256 possible
 /// sequences each is added to or taken from one of 128 numbers, by its hash.
 #[derive(Debug, Clone)]
