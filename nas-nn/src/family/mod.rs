@@ -1,6 +1,8 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
 mod cnn_cell;
+mod nasbench101;
+mod skeleton;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::graph::{Cost, Graph, Part, Var};
 use crate::train::Recipe;
 
 pub use cnn_cell::CnnCell;
+pub use nasbench101::NasBench101;
 
 /// What a network is for: the shape of its input and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +99,7 @@ pub trait Family: Send + Sync {
 
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell)]
+    vec![Arc::new(CnnCell), Arc::new(NasBench101)]
 }
 
 /// The family called `name`.
