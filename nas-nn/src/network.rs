@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nas_core::{Architecture, Metrics, Purpose, Seed};
+use rand::RngExt as _;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::Params;
-use crate::data::{Dataset, Normalize, Preparation};
+use crate::data::{Dataset, Normalize, Preparation, Text};
 use crate::error::ModelError;
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
+use crate::{Feed, Params, Program, Rng};
 
 /// A network that a family built, with its parameters and everything needed to use it on new data.
 ///
@@ -180,6 +181,49 @@ impl Network {
         Ok(flat.chunks_exact(self.about.classes.len().max(1)).map(<[f32]>::to_vec).collect())
     }
 
+    /// `length` characters that follow `text`, each drawn from what the network expects after up to a window of characters before;
+    /// `temperature` 0 always takes the likeliest. Characters that it does not know are not drawn.
+    ///
+    /// # Errors
+    /// When the network is not for text, or the temperature is negative or not finite.
+    pub fn continue_text(
+        &self,
+        text: &str,
+        length: usize,
+        temperature: f32,
+        seed: Seed,
+    ) -> Result<String, NetworkError> {
+        let (Task::Text { vocabulary, steps }, Preparation::Text { alphabet }) =
+            (&self.about.task, &self.about.preparation)
+        else {
+            return Err(NetworkError::Data(format!("the network is for {}, it continues no text", self.about.task)));
+        };
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            return Err(NetworkError::Data(format!("the temperature is {temperature}; it must be 0 or more")));
+        }
+        let graph = Graph::new();
+        let net = family::model(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        let mut program = Program::eval(&graph, &[net.answer], 1).map_err(TrainError::from)?;
+        let alphabet: Vec<char> = alphabet.chars().collect();
+        let mut characters = Text::encode(&alphabet, text);
+        let begin = characters.len();
+        if characters.is_empty() {
+            characters.push(0);
+        }
+        let mut rng = seed.stream(Purpose::Propose, 0);
+        for _ in 0..length {
+            // No later character is seen at a place, so what stands behind the last one does not matter.
+            let seen = &characters[characters.len().saturating_sub(*steps)..];
+            let mut window = vec![0.0; *steps];
+            window.iter_mut().zip(seen).for_each(|(x, &character)| *x = character as f32);
+            program.run(&Feed::new(1).with("characters", &window), &self.params).map_err(TrainError::from)?;
+            let logits = &program.output(0)[(seen.len() - 1) * vocabulary..][1..*vocabulary];
+            characters.push(1 + draw(logits, temperature, &mut rng) as u32);
+        }
+        let new = if begin == 0 { 1 } else { begin };
+        Ok(characters[new..].iter().map(|&character| alphabet[character as usize]).collect())
+    }
+
     /// Whether the data's examples are of the form the network was trained on.
     fn check(&self, data: &Dataset) -> Result<(), NetworkError> {
         let (found, trained) = (data.task(), &self.about.task);
@@ -272,6 +316,23 @@ impl Network {
         }
         Ok(Network { family, about, params, threads: 1 })
     }
+}
+
+/// A class drawn from the softmax of `logits` / `temperature`; the likeliest for 0.
+fn draw(logits: &[f32], temperature: f32, rng: &mut Rng) -> usize {
+    let likeliest = train::best(logits);
+    if temperature == 0.0 {
+        return likeliest;
+    }
+    let weight = |logit: f32| f64::from((logit - logits[likeliest]) / temperature).exp();
+    let mut at = rng.random::<f64>() * logits.iter().map(|&logit| weight(logit)).sum::<f64>();
+    for (class, &logit) in logits.iter().enumerate() {
+        at -= weight(logit);
+        if at < 0.0 {
+            return class;
+        }
+    }
+    likeliest
 }
 
 /// What can go wrong with a network in use.

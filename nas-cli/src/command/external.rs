@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nas_core::{
-    Direction, Objective, ProcessEvaluator, SearchSpace, Seed, SqliteStorage, Storage, Study, StudyRecord, Trial,
-    TrialState,
+    Direction, EarlyStopping, Objective, ProcessEvaluator, SearchSpace, Seed, SqliteStorage, Storage, Study,
+    StudyRecord, Trial, TrialState,
 };
 
 use super::search;
@@ -24,38 +24,15 @@ const SHOWN: usize = 5;
 /// Runs a new study.
 pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let settings = config::merge(args.settings, args.config.as_deref())?;
-    let networks = [settings.epochs.is_some(), settings.final_epochs.is_some(), settings.final_seeds.is_some()];
-    if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() {
-        let message = "epochs, final-epochs, final-seeds, validation and max-memory are for networks that nas trains";
-        return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
-    }
     let jobs = search::Workers::new(args.jobs, None)?.jobs;
     let limits = search::limits(args.trials, args.time)?;
-    let command = args.program.evaluator.unwrap_or_default();
-    let evaluator = shell_words::split(&command)
-        .map_err(|e| Error::usage(format!("--evaluator `{command}` cannot be split into words: {e}")))?;
-    let program = Program {
-        evaluator,
-        trial_seconds: args.program.trial_time.map(|t| t.as_secs_f64()),
-        trials: limits.trials,
-        seconds: limits.time.map(|t| t.as_secs_f64()),
-    };
-    process(&program)?;
-    let Some(path) = settings.space.as_deref().map(Path::new) else {
-        let message = "--evaluator needs --space: the decisions that your program understands";
-        return Err(Error::usage(message).next("write them in a TOML file, as `nas space show cnn_cell` prints one"));
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
-    let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
-    let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;
+    let Measured { program, space, objective, early_stopping } = measured(&settings, &args.program, limits)?;
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
     let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
 
     let folder = StudyFolder::create(args.study.as_deref(), space.name())?;
     log::to(folder.path())?;
-    let metric = args.program.metric.as_deref().unwrap_or("accuracy");
-    let objective = if args.program.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
     let budget: Vec<String> = (limits.trials.map(|n| format!("{n} trials")).into_iter())
         .chain(limits.time.map(|t| output::seconds(t.as_secs_f64())))
         .collect();
@@ -78,6 +55,43 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     go(study, &program, limits, jobs, &folder, output)
 }
 
+/// What searches measured by a program work with.
+pub(super) struct Measured {
+    pub(super) program: Program,
+    pub(super) space: SearchSpace,
+    pub(super) objective: Objective,
+    pub(super) early_stopping: Option<EarlyStopping>,
+}
+
+/// What `settings` and the flags of the program come to.
+pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: Limits) -> Result<Measured> {
+    let networks = [settings.epochs.is_some(), settings.final_epochs.is_some(), settings.final_seeds.is_some()];
+    if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() {
+        let message = "epochs, final-epochs, final-seeds, validation and max-memory are for networks that nas trains";
+        return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
+    }
+    let command = flags.evaluator.as_deref().unwrap_or_default();
+    let evaluator = shell_words::split(command)
+        .map_err(|e| Error::usage(format!("--evaluator `{command}` cannot be split into words: {e}")))?;
+    let program = Program {
+        evaluator,
+        trial_seconds: flags.trial_time.map(|t| t.as_secs_f64()),
+        trials: limits.trials,
+        seconds: limits.time.map(|t| t.as_secs_f64()),
+    };
+    process(&program)?;
+    let Some(path) = settings.space.as_deref().map(Path::new) else {
+        let message = "--evaluator needs --space: the decisions that your program understands";
+        return Err(Error::usage(message).next("write them in a TOML file, as `nas space show cnn_cell` prints one"));
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
+    let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let metric = flags.metric.as_deref().unwrap_or("accuracy");
+    let objective = if flags.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
+    let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;
+    Ok(Measured { program, space, objective, early_stopping })
+}
+
 /// Runs a study to the end of its budget and shows its best trials.
 pub(crate) fn go(
     mut study: Study,
@@ -92,7 +106,8 @@ pub(crate) fn go(
     close(study.trials(), &study.record().objective, folder, output)
 }
 
-fn process(program: &Program) -> Result<ProcessEvaluator> {
+/// What starts the program.
+pub(super) fn process(program: &Program) -> Result<ProcessEvaluator> {
     let evaluator = ProcessEvaluator::new(program.evaluator.iter().cloned())
         .map_err(|e| Error::usage(format!("--evaluator: {e}")))?;
     Ok(match program.trial_seconds.map(Duration::try_from_secs_f64) {

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &cli::Policy, output: Output) -> Result<()> {
         storage.diagnostics()?.into_iter().filter(|(_, d)| !d.0.is_empty()).collect();
     let last = diagnostics.last().map(|(_, d)| d);
     let verdict = verdict(last);
-    let comparison = closing::search_verdict(study.trials());
+    let comparison = closing::search_verdict(study.trials(), &study.record().objective);
 
     let slots = record.space.slots();
     let wanted = |i: &usize| args.decision.as_ref().is_none_or(|part| slots[*i].path.contains(part.as_str()));

@@ -21,8 +21,8 @@ impl Unseen {
     /// Nothing seen yet.
     pub fn new(space: SearchSpace) -> Self {
         let finite = || space.cardinality().finite().and_then(|count| u128::try_from(count).ok());
-        // The tokens of a continuous number are finite, too.
-        let count = space.free_count().or_else(finite);
+        // The tokens of a continuous number are finite, too. Keys that stand for several architectures are not counted.
+        let count = space.free_count().or_else(finite).filter(|_| !space.merges());
         Unseen { space, seen: KeySet::default(), count }
     }
 

@@ -18,6 +18,14 @@ pub enum Report {
 }
 
 impl Report {
+    /// Adds what else may spoil a result.
+    pub fn add_problem(&mut self, problem: String) {
+        match self {
+            Report::Images(report) => report.problems.push(problem),
+            Report::Text(report) => report.problems.push(problem),
+        }
+    }
+
     /// What may spoil a result, in sentences.
     pub fn problems(&self) -> &[String] {
         match self {

@@ -71,7 +71,7 @@ impl Text {
 ///
 /// # Errors
 /// When it is too short to be divided.
-pub fn divide(text: &str, path: &Path) -> Result<(Text, Text), DataError> {
+pub(super) fn divide(text: &str, path: &Path) -> Result<(Text, Text), DataError> {
     let characters: Vec<char> = text.chars().collect();
     let cut = characters.len() / PARTS * (PARTS - 1);
     let mut alphabet: Vec<char> = characters[..cut].to_vec();

@@ -9,11 +9,9 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, only_images};
-use crate::data::Augment;
+use super::{Family, FamilyError, Task, image_task, skeleton};
 use crate::graph::Var;
 use crate::layer::relu_conv_bn;
-use crate::op::Conv2d;
 use crate::train::Recipe;
 
 /// The family `cnn_cell`.
@@ -24,13 +22,6 @@ pub struct CnnCell;
 pub(crate) const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
 
 const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x3"];
-/// Stems of the default space: each halves the image. `conv3x3`, which does not, can be written into a space file.
-const STEMS: [&str; 3] = ["conv3x3_s2", "conv5x5_s2", "conv3x3_pool"];
-
-/// The most cells of a stage. A space file that allows more is refused at once instead of planning networks of thousands of
-/// layers, each of which takes seconds.
-const DEEPEST: usize = 32;
-
 fn edge(from: usize, to: usize) -> String {
     format!("op_{from}_{to}")
 }
@@ -45,15 +36,11 @@ impl Family for CnnCell {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        let Task::Image { height, width, .. } = *task else { return Err(only_images(self.name(), task)) };
-        if height.min(width) < 8 {
-            let message =
-                format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
-            return Err(FamilyError::Task(message));
-        }
+        let [_, height, width, _] = image_task(self.name(), task)?;
+        skeleton::check_size(self.name(), height, width)?;
         let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
         let space = SearchSpace::builder(self.name())
-            .choice("stem", STEMS)
+            .choice("stem", skeleton::STEMS)
             .integer("width", 8..=20)
             .step(4)
             .integer("depth", 1..=2)
@@ -76,32 +63,12 @@ impl Family for CnnCell {
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let (Task::Image { classes, .. }, &[image]) = (task, inputs) else {
-            return Err(only_images(self.name(), task));
-        };
+        let [_, _, _, classes] = image_task(self.name(), task)?;
         let width = architecture.size("width")?;
         let depth = architecture.size("depth")?;
-        if depth > DEEPEST {
-            return Err(FamilyError::Task(format!(
-                "depth is {depth}; cnn_cell stacks up to {DEEPEST} cells in a stage"
-            )));
-        }
+        skeleton::check_depth(self.name(), depth)?;
         let cell = Cell::of(architecture)?;
-        let chosen = architecture.choice("stem")?;
-        let stem = match chosen {
-            "conv3x3" => Conv2d::new(width, 3),
-            "conv3x3_s2" => Conv2d::new(width, 3).stride(2),
-            "conv5x5_s2" => Conv2d::new(width, 5).stride(2),
-            "conv3x3_pool" => Conv2d::new(width, 3),
-            other => {
-                let message = format!("there is no stem \"{other}\"; stems: conv3x3, {}", STEMS.join(", "));
-                return Err(FamilyError::Task(message));
-            }
-        };
-        let mut x = image.scope("stem", |x| x.conv(stem).batch_norm());
-        if chosen == "conv3x3_pool" {
-            x = x.max_pool2d(2);
-        }
+        let mut x = skeleton::stem(architecture.choice("stem")?, width, inputs[0])?;
         for stage in 0..3 {
             if stage > 0 {
                 x = x.scope(&format!("reduction{stage}"), |x| reduction(x, width << stage));
@@ -110,24 +77,15 @@ impl Family for CnnCell {
                 x = x.scope(&format!("stage{stage}.cell{block}"), |x| cell.build(x));
             }
         }
-        Ok(x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(*classes)))
+        Ok(x.scope("head", |x| x.batch_norm().relu().global_avg_pool().linear(classes)))
     }
 
     fn search_recipe(&self) -> Recipe {
-        Recipe { epochs: 3, ..self.final_recipe() }
+        skeleton::search_recipe()
     }
 
     fn final_recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 30,
-            batch: 32,
-            learning_rate: 0.1,
-            weight_decay: 5e-4,
-            warmup: 0.1,
-            label_smoothing: 0.1,
-            augment: Augment { shift: 2, flip: true, cutout: 0 },
-            ..Recipe::default()
-        }
+        skeleton::final_recipe()
     }
 }
 
@@ -233,8 +191,9 @@ mod tests {
         for (height, width) in [(8, 8), (9, 31), (28, 28), (33, 10)] {
             let task = Task::Image { channels: 3, height, width, classes: 4 };
             let graph = Graph::new();
-            let image = graph.input("image", &[3, height, width]);
-            CnnCell.build(&CnnCell.default_architecture(), &task, &[image]).unwrap();
+            CnnCell
+                .build(&CnnCell.default_architecture(), &task, &[graph.input("image", &[3, height, width])])
+                .unwrap();
             graph.check().unwrap();
         }
         assert!(CnnCell.space(&Task::Image { channels: 1, height: 7, width: 28, classes: 2 }).is_err());

@@ -1,6 +1,9 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
 mod cnn_cell;
+mod nasbench101;
+mod rnn;
+mod skeleton;
 
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use crate::train::Recipe;
 pub use crate::task::Task;
 
 pub use cnn_cell::CnnCell;
+pub use nasbench101::NasBench101;
+pub use rnn::Rnn;
 
 /// A network that cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -48,6 +53,11 @@ pub trait Family: Send + Sync {
     /// One sentence on what is searched.
     fn describe(&self) -> &'static str;
 
+    /// The task it is shown for when there is no data: that of the embedded images, unless it is for something else.
+    fn usual_task(&self) -> Task {
+        Task::Image { channels: 1, height: 28, width: 28, classes: 10 }
+    }
+
     /// What can be chosen for `task`.
     ///
     /// # Errors
@@ -71,9 +81,17 @@ pub trait Family: Send + Sync {
     fn final_recipe(&self) -> Recipe;
 }
 
+/// The name of the space that is searched for `task` unless another is asked for.
+pub fn usual(task: &Task) -> &'static str {
+    match task {
+        Task::Image { .. } => "cnn_cell",
+        Task::Text { .. } => "rnn",
+    }
+}
+
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell)]
+    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn)]
 }
 
 /// The family called `name`.
@@ -86,9 +104,20 @@ pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
     all.into_iter().find(|f| f.name() == name).ok_or_else(|| FamilyError::Unknown { name: name.to_owned(), known })
 }
 
-/// What a family of images says of another task.
-fn only_images(family: &str, task: &Task) -> FamilyError {
-    FamilyError::Task(format!("{family} is for images, and the data is {task}"))
+/// Channels, height, width and classes of a task with images, which is all that `family` is for.
+fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
+    match *task {
+        Task::Image { channels, height, width, classes } => Ok([channels, height, width, classes]),
+        Task::Text { .. } => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
+    }
+}
+
+/// The characters of a task with text, which is all that `family` is for.
+fn text_task(family: &str, task: &Task) -> Result<usize, FamilyError> {
+    match *task {
+        Task::Text { vocabulary, .. } => Ok(vocabulary),
+        Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
+    }
 }
 
 /// A network for a task as a graph: its inputs, its target, its answer and its training loss.
