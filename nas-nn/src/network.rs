@@ -89,7 +89,6 @@ impl Network {
     ///
     /// # Errors
     /// When the architecture cannot be built ([`NetworkError::Family`]) or training ends early ([`NetworkError::Train`]).
-    #[expect(clippy::too_many_arguments, reason = "everything a training needs")]
     pub fn train(
         family: Arc<dyn Family>,
         architecture: &Architecture,
