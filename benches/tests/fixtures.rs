@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nas_benches::networks;
 use nas_core::Architecture;
-use nas_nn::family::{CnnCell, Family as _, Task};
+use nas_nn::family::{CnnCell, Family as _, RnnCell, Task, Transformer};
 use nas_nn::optim::{Adam, Optimizer, Sgd};
 use nas_nn::{Feed, Graph, Params, Program, Var};
 use ndarray::ArrayD;
@@ -283,6 +283,78 @@ fn w6_transformer() {
         _ => panic!("{name} is no name of this network"),
     };
     check_language("w6_transformer.npz", [16, 4], false, |x| networks::transformer(x, 17, [32, 64]), &path);
+}
+
+/// The searched architecture that equals the recorded cell, through the family's own builder.
+#[test]
+fn w5b_by_its_family() {
+    fn network(x: Var<'_>) -> Var<'_> {
+        let mut architecture = Architecture::new()
+            .with("width", 24.into())
+            .with("embedding", 16.into())
+            .with("cell.nodes", 8.into())
+            .with("cell.output", "loose_ends".into())
+            .with("output", "own".into())
+            .with("dropout", 0.0.into());
+        let activations = ["tanh", "relu", "tanh", "sigmoid", "identity", "relu", "tanh", "tanh"];
+        for (node, (from, activation)) in [0, 0, 1, 1, 2, 3, 0, 5].into_iter().zip(activations).enumerate() {
+            architecture.set(&format!("cell.activation-{node}"), activation.into());
+            if node > 1 {
+                architecture.set(&format!("cell.from-{node}"), from.into());
+            }
+        }
+        let task = Task::Text { vocabulary: 17, steps: 12 };
+        RnnCell.build(&architecture, &task, &[x]).unwrap()
+    }
+    let path = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+        ["emb", _] => "embedding.weight".to_owned(),
+        ["wx", last] => format!("cell.input.linear.{last}"),
+        ["wh", _] => "cell.hidden".to_owned(),
+        ["w", number] => format!("cell.node{}", number.parse::<usize>().unwrap() + 1),
+        [_, last] => format!("head.linear.{last}"),
+        _ => panic!("{name} is no name of this network"),
+    };
+    check_language("w5b_dagrnn.npz", [12, 4], true, network, &path);
+}
+
+/// The searched architecture that equals the recorded Transformer, through the family's own builder.
+#[test]
+fn w6_by_its_family() {
+    fn network(x: Var<'_>) -> Var<'_> {
+        let architecture = Architecture::new()
+            .with("depth", 2.into())
+            .with("width", 32.into())
+            .with("heads", 4.into())
+            .with("feed_forward", 2.into())
+            .with("norm_place", "pre".into())
+            .with("norm", "layer".into())
+            .with("activation", "gelu".into())
+            .with("positions", "learned".into())
+            .with("output", "own".into())
+            .with("dropout", 0.0.into());
+        let task = Task::Text { vocabulary: 17, steps: 16 };
+        Transformer.space(&task).unwrap().validate(&architecture).unwrap();
+        Transformer.build(&architecture, &task, &[x]).unwrap()
+    }
+    let path = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+        ["tok", _] => "embedding.weight".to_owned(),
+        ["pos", _] => "learned_positions.weight".to_owned(),
+        ["ln", last] => format!("head.layer_norm.{last}"),
+        ["fc", last] => format!("head.linear.{last}"),
+        ["blocks", number, part, last] => {
+            let part = match part {
+                "ln1" => "layer_norm",
+                "ln2" => "layer_norm_2",
+                "qkv" => "self_attention.linear",
+                "proj" => "self_attention.linear_2",
+                "f1" => "linear",
+                _ => "linear_2",
+            };
+            format!("block{number}.{part}.{last}")
+        }
+        _ => panic!("{name} is no name of this network"),
+    };
+    check_language("w6_transformer.npz", [16, 4], false, network, &path);
 }
 
 #[test]

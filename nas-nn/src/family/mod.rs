@@ -3,7 +3,11 @@
 mod cnn_cell;
 mod nasbench101;
 mod rnn;
+mod rnn_cell;
 mod skeleton;
+#[cfg(test)]
+mod testing;
+mod transformer;
 
 use std::sync::Arc;
 
@@ -18,6 +22,8 @@ pub use crate::task::Task;
 pub use cnn_cell::CnnCell;
 pub use nasbench101::NasBench101;
 pub use rnn::Rnn;
+pub use rnn_cell::RnnCell;
+pub use transformer::Transformer;
 
 /// A network that cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -91,7 +97,7 @@ pub fn usual(task: &Task) -> &'static str {
 
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn)]
+    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn), Arc::new(RnnCell), Arc::new(Transformer)]
 }
 
 /// The family called `name`.
@@ -118,6 +124,21 @@ fn text_task(family: &str, task: &Task) -> Result<usize, FamilyError> {
         Task::Text { vocabulary, .. } => Ok(vocabulary),
         Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
     }
+}
+
+/// The option chosen at `path`, one of `options`: a space file may have others.
+fn one_of<'a>(
+    family: &str,
+    architecture: &'a Architecture,
+    path: &str,
+    options: &[&str],
+) -> Result<&'a str, FamilyError> {
+    let chosen = architecture.choice(path)?;
+    if options.contains(&chosen) {
+        return Ok(chosen);
+    }
+    let options = options.join(", ");
+    Err(FamilyError::Task(format!("{family} has no \"{chosen}\" for \"{path}\"; options: {options}")))
 }
 
 /// A network for a task as a graph: its inputs, its target, its answer and its training loss.
