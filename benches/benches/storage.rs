@@ -33,6 +33,7 @@ fn study(space: &SearchSpace) -> StudyRecord {
         seed: SEED,
         strategy: "random".to_owned(),
         lag: 4,
+        warm_start: None,
         configuration: serde_json::json!({ "epochs": 3 }),
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nas_core::{Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord};
+use nas_core::{
+    Budget, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord, WarmStart,
+};
 use nas_nn::data::{Images, TrainTest, stratified};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family::{self, Task};
@@ -77,17 +79,29 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     };
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let warm_start = super::warm_start::read(settings.warm_start.as_deref(), &config.agent, &space)?;
     let (train, validation) = split(&data.train, &config, seed)?;
 
     let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
     log::to(folder.path())?;
-    header(output, &config, &space, seed, &data, (train.len(), validation.len()), limits, folder.path());
+    header(
+        output,
+        &config,
+        &space,
+        seed,
+        &data,
+        (train.len(), validation.len()),
+        limits,
+        folder.path(),
+        warm_start.as_ref(),
+    );
     let record = StudyRecord {
         space,
         objective: Objective::maximize("accuracy"),
         seed,
         strategy: config.agent.clone(),
         lag: LAG,
+        warm_start,
         configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
@@ -224,6 +238,7 @@ fn header(
     (train, validation): (usize, usize),
     limits: Limits,
     folder: &Path,
+    warm_start: Option<&WarmStart>,
 ) {
     output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
     output.line(format!("data     {}: {}", data.source, config.task));
@@ -239,5 +254,8 @@ fn header(
         budget.join(" or "),
         config.search.epochs
     ));
+    if let Some(warm_start) = warm_start {
+        output.line(super::warm_start::line(warm_start));
+    }
     output.line(format!("study    {}\n", folder.display()));
 }

@@ -19,6 +19,7 @@ use crate::{Evaluator, Failure, Metrics, Reporter, Trial};
 ///     seed: Seed::new(1),
 ///     strategy: "random".to_owned(),
 ///     lag: StudyRecord::LAG,
+///     warm_start: None,
 ///     configuration: serde_json::Value::Null,
 /// };
 /// let strategy = Box::new(RandomSearch::new(record.space.clone(), record.seed));

@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::strategy::Diagnostics;
+use crate::strategy::{Diagnostics, WarmStart};
 use crate::{Objective, SearchSpace, Seed, Trial};
 
 pub use memory::MemoryStorage;
@@ -34,6 +34,9 @@ pub struct StudyRecord {
     /// How many trials may be proposed ahead of the last one observed, from 1; part of the study, not of the machine.
     /// Usually [`StudyRecord::LAG`].
     pub lag: usize,
+    /// The trials of another study that the strategy begins with; usually none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<WarmStart>,
     /// Whatever the application needs to go on: data set, epochs, limits. JSON.
     pub configuration: serde_json::Value,
 }
