@@ -107,7 +107,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file (space, agent, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
+    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -145,6 +145,10 @@ pub(crate) struct Settings {
     /// Who chooses: reinforce, ppo, pqt, pqt-surrogate, evolution, tpe, random, …; an unknown name lists them all
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
+
+    /// Begin with what another study of the same space found, on whatever data; for agents that learn
+    #[arg(long, value_name = "STUDY")]
+    pub(crate) warm_start: Option<PathBuf>,
 
     /// The seed of every random draw [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -389,6 +393,7 @@ pub(crate) struct DataPath {
                                                a published setting: 12-epoch rewards, simulated clock
   nas bench --workers 1,10,100,1000 --agents evolution
                                                what more workers gain, in lockstep and without
+  nas bench --warm-from cifar10 --budget 20q  what a search on CIFAR-10 is worth to the next ones
   nas bench import mine.csv --decisions depth,op --metrics accuracy:max,ms:min
   nas bench --table mine.nastable")]
 pub(crate) struct Bench {
@@ -457,6 +462,15 @@ pub(crate) struct Compare {
     /// Simulate searches with so many workers, separated by commas, and tell when they reach the target
     #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["at", "svg"])]
     pub(crate) workers: Vec<usize>,
+
+    /// Warm-start every search from one on these tasks, or `all`: cold, warm and the source's best again, side by side; by
+    /// default with 100 seeds and 50q
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', conflicts_with_all = ["workers", "svg"])]
+    pub(crate) warm_from: Vec<String>,
+
+    /// How many trials the search has that others are warm-started from
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "warm_from")]
+    pub(crate) warm_trials: usize,
 
     /// Print CSV
     #[arg(long, conflicts_with = "json")]

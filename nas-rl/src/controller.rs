@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use nas_core::space::KeyMap;
-use nas_core::strategy::Unseen;
+use nas_core::strategy::{State, Unseen};
 use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, SearchSpace, Seed, Strategy};
 
 use crate::agent::{Agent, Plan};
@@ -100,10 +100,7 @@ impl<A: Agent> Controller<A> {
                 self.repeats += u64::from(!new);
                 self.look(new);
                 if new || repeats {
-                    let origin = match action.parent {
-                        Some(parent) => Origin::Mutation { parent },
-                        None => Origin::Policy { updates: self.updates },
-                    };
+                    let origin = action.origin.unwrap_or(Origin::Policy { updates: self.updates });
                     let (tokens, key) = (tokens.clone(), self.unseen.space().key(tokens));
                     self.pending.insert(key, (action.sampled, self.updates));
                     return Ok(Some(Proposal { tokens, origin }));
@@ -151,7 +148,9 @@ impl<A: Agent> Controller<A> {
                     }
                     Origin::Random => Drawn::Elsewhere { log_prob: self.environment.even_log_prob(&episode) },
                     // Somebody's decision, not a draw.
-                    Origin::Mutation { .. } | Origin::Given => Drawn::Elsewhere { log_prob: 0.0 },
+                    Origin::Mutation { .. } | Origin::Source { .. } | Origin::Given => {
+                        Drawn::Elsewhere { log_prob: 0.0 }
+                    }
                 };
                 (episode, drawn)
             }
@@ -203,6 +202,41 @@ impl<A: Agent> Strategy for Controller<A> {
             self.updated = true;
         }
         Ok(())
+    }
+
+    /// There are no even draws at the beginning then. An agent whose plan pays for repeats is as published, and refuses.
+    fn warm_start(&mut self, source: &[Observed]) -> Result<(), Error> {
+        if self.plan.repeats {
+            return Err(Error::Cold { strategy: self.name().to_owned() });
+        }
+        self.agent.warm_start(&self.environment, source)?;
+        self.plan.warmup = 0;
+        Ok(())
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.part("agent", |state| self.agent.state(state));
+        state.field("seed", &mut self.seed);
+        state.field("warmup", &mut self.plan.warmup);
+        state.field("proposed", &mut self.proposed);
+        state.field("observed", &mut self.observed);
+        state.field("rollout", &mut self.rollout);
+        state.field("updates", &mut self.updates);
+        state.field("draws", &mut self.draws);
+        state.field("repeats", &mut self.repeats);
+        state.field("recent", &mut self.recent);
+        state.field("restarts", &mut self.restarts);
+        state.field("best", &mut self.best);
+        state.field("entropies", &mut self.entropies);
+        let mut pending: Vec<(Sampled, u64)> = self.pending.values().cloned().collect();
+        pending.sort_by(|a, b| a.0.episode.tokens().cmp(b.0.episode.tokens()));
+        state.field("pending", &mut pending);
+        if state.writes() {
+            let key = |sampled: &Sampled| self.unseen.space().key(sampled.episode.tokens());
+            self.pending = pending.into_iter().map(|entry| (key(&entry.0), entry)).collect();
+            self.updated = false;
+        }
     }
 
     /// The agent's figures; `entropy_normalised`, the entropy as a share of an even policy's; `repeats`, the share of draws that

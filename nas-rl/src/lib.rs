@@ -25,6 +25,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+//!
+//! A search can be stored at any moment and go on elsewhere, bit for bit ([`Snapshot`](nas_core::strategy::Snapshot)), and it can
+//! begin with what another one found ([`Strategy::warm_start`]):
+//!
+//! ```
+//! use nas_core::strategy::Snapshot;
+//! use nas_core::{SearchSpace, Seed};
+//!
+//! let space = SearchSpace::builder("toy").choice("op", ["conv", "pool", "skip"]).integer("width", 1..=64).build()?;
+//! let mut agent = nas_rl::strategy("pqt", &space, Seed::new(1))?;
+//! agent.propose()?;
+//! let stored = Snapshot::of(&mut *agent)?.to_string();
+//!
+//! let mut restored = nas_rl::strategy("pqt", &space, Seed::new(0))?;
+//! stored.parse::<Snapshot>()?.restore(&mut *restored)?;
+//! assert_eq!(agent.propose()?, restored.propose()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 pub mod advantage;
 pub mod agent;
 mod controller;
@@ -79,6 +98,10 @@ pub const STRATEGIES: [&str; 21] = [
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
 pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
+/// The names of those that cannot be warm-started: without a policy or a surrogate, or as published.
+const COLD: [&str; 7] =
+    ["evolution", "local-search", "tpe", "random", "reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
+
 /// The most weights of a policy, and the most inputs of a critic or a surrogate: beyond them an update takes seconds and gigabytes.
 const WEIGHTS: usize = 1 << 21;
 const CRITIC_INPUTS: usize = 1 << 17;
@@ -90,6 +113,12 @@ pub enum StrategyError {
     #[error("there is no agent \"{name}\"; agents: {}, {}", STRATEGIES.join(", "), PUBLISHED.join(", "))]
     Unknown {
         /// The name asked for.
+        name: String,
+    },
+    /// It learns nothing that another study could begin with, or is as published.
+    #[error("the agent \"{name}\" cannot be warm-started; agents that can: {}", warm().collect::<Vec<&str>>().join(", "))]
+    Cold {
+        /// The agent.
         name: String,
     },
     /// Its policy or critic would not fit in memory.
@@ -107,6 +136,48 @@ pub enum StrategyError {
         /// The options of all slots together.
         options: usize,
     },
+}
+
+/// The names that [`strategy`] knows of strategies that can be warm-started.
+fn warm() -> impl Iterator<Item = &'static str> {
+    STRATEGIES.into_iter().filter(|name| !COLD.contains(name))
+}
+
+/// Checks that the strategy called `name` can be warm-started from another study.
+///
+/// ```
+/// use nas_core::{Observed, SearchSpace, Seed};
+///
+/// let space = SearchSpace::builder("toy").choice("op", ["conv", "pool", "skip"]).integer("width", 1..=64).build()?;
+/// let search = |source: &[Observed]| -> Result<Vec<Observed>, Box<dyn std::error::Error>> {
+///     let mut agent = nas_rl::strategy("pqt-surrogate", &space, Seed::new(1))?;
+///     if !source.is_empty() {
+///         agent.warm_start(source)?;
+///     }
+///     let mut trials = Vec::new();
+///     for number in 0..30 {
+///         let Some(proposal) = agent.propose()? else { break };
+///         let width = space.architecture(&proposal.tokens)?.float("width")?;
+///         let trial = Observed { number, tokens: proposal.tokens, reward: Some(-width), origin: proposal.origin };
+///         agent.observe(&trial)?;
+///         trials.push(trial);
+///     }
+///     Ok(trials)
+/// };
+/// nas_rl::check_warm_start("pqt-surrogate")?;
+/// let cold = search(&[])?;
+/// let warm = search(&cold)?;
+/// assert!(warm[0].reward > cold[0].reward);
+///
+/// let error = nas_rl::check_warm_start("evolution").unwrap_err().to_string();
+/// assert!(error.starts_with("the agent \"evolution\" cannot be warm-started; agents that can: reinforce, "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// When it cannot; the error lists those that can.
+pub fn check_warm_start(name: &str) -> Result<(), StrategyError> {
+    if COLD.contains(&name) { Err(StrategyError::Cold { name: name.to_owned() }) } else { Ok(()) }
 }
 
 /// The strategy called `name` on `space`.

@@ -1,6 +1,8 @@
 //! What every strategy promises, and what a controller learns.
 
 mod landscape;
+mod snapshot;
+mod warm_start;
 
 use std::collections::BTreeSet;
 

@@ -187,3 +187,30 @@ fn what_is_refused() {
     check(&[&metrics[..], &["b:up"]].concat(), 2, "\"up\" is no direction");
     check(&[&metrics[..], &["c:max"]].concat(), 3, "it has no column \"c\"");
 }
+
+/// A few searches, with wide margins.
+#[test]
+fn a_search_on_another_task_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["bench", "--warm-from", "cifar10,cifar100", "--datasets", "cifar10,imagenet16-120", "--csv"];
+    let rest = ["--agents", "pqt-surrogate", "--seeds", "6", "--seed", "4000", "--at", "20,50"];
+    let means = means(&printed(folder.path(), &[&args[..], &rest].concat()));
+    assert_eq!(means.len(), 3 * 3 * 2, "three pairs, three rows each, two times: {means:?}");
+    let of = |pair: &str, kind: &str, at| means[&(pair.to_owned(), format!("pqt-surrogate{kind}"), at)];
+    for (pair, most) in
+        [("cifar10 to imagenet16-120", 0.4), ("cifar100 to cifar10", 0.05), ("cifar100 to imagenet16-120", 0.4)]
+    {
+        let (cold, warm, again) = (of(pair, "", 20), of(pair, " warm", 20), of(pair, " again", 20));
+        assert!(warm < most && warm < cold && again < cold, "{pair}: {warm} warm, {cold} cold, {again} again");
+    }
+}
+
+#[test]
+fn impossible_warm_starts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str]| refused(folder.path(), &[&["bench", "--warm-from"], args].concat(), 2);
+    assert!(refused(&["cifar10", "--agents", "random"]).contains("\"random\" cannot be warm-started; agents that can"));
+    assert!(refused(&["cifar10", "--datasets", "cifar10"]).contains("names no other task"));
+    assert!(refused(&["cifar10", "--budget", "1000s"]).contains("a budget such as 50q"));
+    assert!(refused(&["mnist"]).contains("mnist"));
+}

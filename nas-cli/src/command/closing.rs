@@ -318,7 +318,9 @@ pub(crate) fn search_verdict(trials: &[Trial]) -> String {
         trials.iter().filter(|t| of(&t.origin)).filter_map(reward).collect()
     };
     let random = Summary::of(&rewards(&|o| *o == Origin::Random));
-    let chosen = Summary::of(&rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. })));
+    let chosen = Summary::of(&rewards(&|o| {
+        matches!(o, Origin::Policy { .. } | Origin::Mutation { .. } | Origin::Source { .. })
+    }));
     let (Some(random), Some(chosen)) = (random, chosen) else {
         return "In the search there is nothing to compare: all trials were chosen in the same way.".to_owned();
     };

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
-use super::{Diagnostics, Observed, Proposal, Strategy, Unseen};
+use super::{Diagnostics, Observed, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::{Origin, Purpose, Rng, SearchSpace, Seed, Tokens};
 
@@ -39,11 +40,12 @@ pub struct Evolution {
     order: Vec<usize>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Member {
     trial: u64,
     tokens: Tokens,
     /// Minus infinity for failed trials.
+    #[serde(with = "super::bits")]
     reward: f64,
 }
 
@@ -191,6 +193,14 @@ impl Strategy for Evolution {
         };
         self.proposed += 1;
         Ok(Some(proposal))
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.field("seed", &mut self.seed);
+        state.field("proposed", &mut self.proposed);
+        state.field("members", &mut self.members);
+        state.field("order", &mut self.order);
     }
 
     fn observe(&mut self, observed: &Observed) -> Result<(), Error> {

@@ -11,8 +11,10 @@ mod reinforce;
 mod reinforce_nats;
 mod risk_seeking;
 mod self_imitation;
+mod warm;
 
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::strategy::State;
+use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Origin, Rng};
 
 use crate::environment::{Environment, Episode};
 use crate::policy::{Policy, Sampled};
@@ -55,8 +57,8 @@ impl Default for Plan {
 pub struct Action {
     /// The episode, and ln π of it.
     pub sampled: Sampled,
-    /// The trial that it is an edit of, if it is no plain draw from the policy.
-    pub parent: Option<u64>,
+    /// Where it comes from, if it is no plain draw from the policy.
+    pub origin: Option<Origin>,
 }
 
 /// Acts, and learns from what came of it.
@@ -78,6 +80,20 @@ pub trait Agent: Send {
     /// One update from finished episodes, in trial order.
     fn update(&mut self, finished: &[Finished]);
 
+    /// Begins with what another study of the same space found: its finished trials, of which at least one is complete. The
+    /// policy is fitted to the best of them; a value function begins fresh, since rewards of both are never compared.
+    ///
+    /// # Errors
+    /// When a trial is none of the space's or none is complete; then nothing has changed.
+    fn warm_start(&mut self, environment: &Environment, source: &[Observed]) -> Result<(), Error> {
+        warm::start(&mut Queue::new(warm::IMITATED), self.policy(), environment, source)
+    }
+
+    /// Shows `state` all that updates change: policy, value function, queue, counters.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the agent \"{}\"", self.name()));
+    }
+
     /// What the last update did, under the field's names.
     fn diagnostics(&self) -> Diagnostics;
 
@@ -90,7 +106,7 @@ pub trait Agent: Send {
 
 /// A plain draw from the policy.
 fn drawn(sampled: Sampled) -> Action {
-    Action { sampled, parent: None }
+    Action { sampled, origin: None }
 }
 
 /// The episodes of `finished`.

@@ -1,10 +1,11 @@
 //! Priority queue training (Abolafia, Norouzi, Shen, Zhao and Le, 2018).
 
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::strategy::State;
+use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Rng};
 use rand::RngExt as _;
 
 use super::queue::{Entry, Fitted, Queue};
-use super::{Action, Agent, Figures, Plan, drawn};
+use super::{Action, Agent, Figures, Plan, drawn, warm};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
 use crate::rollout::Finished;
@@ -87,9 +88,15 @@ impl Agent for Pqt {
         if self.elite_edits > 0.0 && !elites.is_empty() && rng.random::<f64>() < self.elite_edits {
             let elite = &elites[rng.random_range(0..elites.len())];
             let sampled = policy::edit(&mut *self.policy, environment, &elite.episode, rng)?;
-            return Ok(Action { sampled, parent: Some(elite.number) });
+            return Ok(Action { sampled, origin: Some(elite.edited()) });
         }
         policy::sample(&mut *self.policy, environment, self.noise, rng).map(drawn)
+    }
+
+    /// The queue, too, holds the source's best until it has its own.
+    fn warm_start(&mut self, environment: &Environment, source: &[Observed]) -> Result<(), Error> {
+        self.queue.resize(self.queue_size.max(1));
+        warm::start(&mut self.queue, &mut *self.policy, environment, source)
     }
 
     fn update(&mut self, finished: &[Finished]) {
@@ -111,6 +118,14 @@ impl Agent for Pqt {
         self.figures.set("queue_worst", entries[entries.len() - 1].reward);
         self.figures.set("updates", self.updates as f64);
         self.figures.set("skipped_updates", self.skipped as f64);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("queue", |state| self.queue.state(state));
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -1,5 +1,6 @@
 //! REINFORCE (Williams, 1992), as a controller for architecture search (Zoph & Le, 2017).
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
@@ -103,6 +104,16 @@ impl Agent for Reinforce {
         figures.set("advantage_std", variance(&advantages).sqrt());
         figures.expected(&values, &spread(&batch, shaped.into_iter()));
         figures.counted(finished, self.updates, self.skipped);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("value", |state| self.value.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("ent_coef", &mut self.entropy.ent_coef);
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
     }
 
     fn diagnostics(&self) -> Diagnostics {

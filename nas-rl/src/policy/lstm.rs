@@ -2,6 +2,7 @@
 
 use nas_core::Rng;
 use nas_core::space::KeyMap;
+use nas_core::strategy::State;
 use nas_nn::optim::{Adam, Optimizer as _, clip_norm};
 
 use super::recurrent::{Network, UNITS};
@@ -136,6 +137,12 @@ impl Policy for Lstm {
         let weights = &mut self.network.weights;
         assert_eq!(weights.len(), parameters.len(), "as many parameters as the policy has");
         weights.iter_mut().zip(parameters).for_each(|(weight, &x)| *weight = x as f32);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.fixed("weights", &mut self.network.weights);
+        state.field("adam", &mut self.adam);
+        self.forget();
     }
 
     fn soften(&mut self, factor: f64) {

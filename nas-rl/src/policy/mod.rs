@@ -6,8 +6,10 @@ mod lstm;
 mod marginals;
 mod recurrent;
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Episode};
 
@@ -83,6 +85,11 @@ pub trait Policy: Send {
     /// Multiplies all logits by `factor`: below 1 it makes the policy more even, without a change of its order.
     fn soften(&mut self, factor: f64);
 
+    /// Shows `state` all that updates change, the optimizer's included, for a snapshot of the search.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the policy \"{}\"", self.name()));
+    }
+
     /// One update: [`gradient`](Self::gradient) and [`step`](Self::step).
     fn update(&mut self, batch: &[&Episode], advantages: &[f64], ent_coef: f64, max_grad_norm: f64) -> Update {
         let update = self.gradient(batch, advantages, ent_coef);
@@ -91,11 +98,12 @@ pub trait Policy: Send {
 }
 
 /// An episode and what its policy thought of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
     /// The episode.
     pub episode: Episode,
     /// ln π of all its choices.
+    #[serde(with = "nas_core::strategy::bits")]
     pub log_prob: f64,
 }
 

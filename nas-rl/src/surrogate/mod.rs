@@ -9,6 +9,7 @@ mod features;
 mod gp;
 mod model;
 mod paths;
+mod source;
 
 pub use acquisition::{expected_improvement, log_expected_improvement, normal_scores};
 pub use features::Features;

@@ -72,7 +72,7 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         output.answer(head);
         for (contest, summaries) in contests.iter().zip(summaries.chunks(agents.len())) {
             summaries.iter().for_each(|summary| output.json(summary));
-            text(args, contest, summaries, reference.map(|i| agents[i].as_str()), output);
+            text(args, &contest.task.name, contest, summaries, reference.map(|i| agents[i].as_str()), output);
         }
         if let Some(reference) = reference.map(|i| &agents[i]) {
             output.line(format!(
@@ -96,12 +96,27 @@ pub(super) fn table(args: &cli::Compare) -> Result<Table> {
 
 /// The tasks that were asked for, each with its budget.
 pub(super) fn contests<'a>(args: &cli::Compare, table: &'a Table) -> Result<Vec<Contest<'a>>> {
+    contests_of(args, table, &args.budget, &args.at)
+}
+
+/// What a search within `limit` is rewarded with.
+pub(super) fn reward(args: &cli::Compare, limit: Limit) -> Reward {
+    if args.signal || matches!(limit, Limit::Seconds(_)) { Reward::Signal } else { Reward::Objective }
+}
+
+/// The tasks that were asked for, with these budgets and times.
+pub(super) fn contests_of<'a>(
+    args: &cli::Compare,
+    table: &'a Table,
+    budget: &[Limit],
+    at: &[f64],
+) -> Result<Vec<Contest<'a>>> {
     let tasks: Vec<&Task> = if args.datasets.is_empty() {
         table.about().tasks.iter().collect()
     } else {
         args.datasets.iter().map(|name| table.task(name)).collect::<std::result::Result<_, _>>()?
     };
-    let limits = match args.budget.as_slice() {
+    let limits = match budget {
         [] => vec![BUDGET; tasks.len()],
         [limit] => vec![*limit; tasks.len()],
         limits if limits.len() == tasks.len() => limits.to_vec(),
@@ -112,22 +127,21 @@ pub(super) fn contests<'a>(args: &cli::Compare, table: &'a Table) -> Result<Vec<
     };
     let contest = |(task, limit): (&'a Task, Limit)| {
         let timed = matches!(limit, Limit::Seconds(_));
-        let reward = if args.signal || timed { Reward::Signal } else { Reward::Objective };
         if timed && task.clock.is_empty() {
             let name = &table.about().name;
             let why = format!("the table \"{name}\" has no clock; give a budget of evaluations such as 200q");
             return Err(Error::usage(why));
         }
-        let simulation = Simulation::new(table, task, reward)?;
+        let simulation = Simulation::new(table, task, reward(args, limit))?;
         let end = match limit {
             Limit::Queries(queries) => queries as f64,
             Limit::Seconds(seconds) => seconds,
         };
-        let marks = if args.at.is_empty() {
+        let marks = if at.is_empty() {
             let quarter = |part: f64| if timed { end * part } else { (end * part).ceil() };
             [0.25, 0.5, 0.75, 1.0].map(quarter).to_vec()
         } else {
-            args.at.clone()
+            at.to_vec()
         };
         if let Some(at) = marks.iter().find(|&&at| !(at > 0.0 && at <= end)) {
             return Err(Error::usage(format!("--at {at} is not within the budget of {end}")));
@@ -229,8 +243,15 @@ fn searches(
     Ok((traces, paces))
 }
 
-/// A table of one task.
-fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], reference: Option<&str>, output: Output) {
+/// A table of one task, under that name.
+pub(super) fn text(
+    args: &cli::Compare,
+    name: &str,
+    contest: &Contest<'_>,
+    summaries: &[Summary],
+    reference: Option<&str>,
+    output: Output,
+) {
     let Contest { task, limit, simulation, unit, .. } = contest;
     let timed = matches!(limit, Limit::Seconds(_));
     let reward = match &task.signal {
@@ -238,8 +259,7 @@ fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], refer
         _ => &task.objective,
     };
     output.answer(format!(
-        "\n{}: mean regret{} [95 % interval] after that many {}; best {}, reward {reward}",
-        task.name,
+        "\n{name}: mean regret{} [95 % interval] after that many {}; best {}, reward {reward}",
         if unit.is_empty() { String::new() } else { format!(" in {unit}") },
         if timed { "simulated seconds" } else { "evaluations" },
         simulation.best(),
@@ -289,7 +309,7 @@ fn rates(agents: &[String], paces: &[Pace], elapsed: Duration, output: Output) {
 }
 
 /// A line for every task, agent and time.
-fn csv(summaries: &[Summary]) -> Result<()> {
+pub(super) fn csv(summaries: &[Summary]) -> Result<()> {
     let mut csv = csv::Writer::from_writer(std::io::stdout());
     let header = ["task", "agent", "seeds", "at", "mean", "median", "low", "high", "figure", "difference", "p"];
     let mut result = csv.write_record(header);

@@ -5,6 +5,7 @@ mod curves;
 mod import;
 mod info;
 mod summary;
+mod transfer;
 mod workers;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ pub(crate) fn run(args: &cli::Bench, output: Output) -> Result<()> {
     match &args.command {
         Some(BenchCommand::Import(args)) => import::run(args, output),
         Some(BenchCommand::Info(args)) => info::run(args, output),
+        None if !args.compare.warm_from.is_empty() => transfer::run(&args.compare, output),
         None if args.compare.workers.is_empty() => compare::run(&args.compare, output),
         None => workers::run(&args.compare, output),
     }
