@@ -52,7 +52,7 @@ use policy::{Independent, Lstm};
 use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 21] = [
+pub const STRATEGIES: [&str; 20] = [
     "reinforce",
     "reinforce-critic",
     "reinforce-loo",
@@ -63,7 +63,6 @@ pub const STRATEGIES: [&str; 21] = [
     "ppo-lstm",
     "ppo-queue",
     "pqt",
-    "pqt-fast",
     "pqt-lstm",
     "risk-seeking",
     "self-imitation",
@@ -120,7 +119,7 @@ pub enum StrategyError {
 /// | `ppo` | [`Ppo`], independent logits, a moving baseline, the ratio of whole episodes |
 /// | `ppo-critic` | with a critic, advantages and ratios of single choices |
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
-/// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`], safe and fast; with a recurrent policy |
+/// | `pqt`, `pqt-lstm` | [`Pqt`], independent logits; with a recurrent policy |
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`], [`SelfImitation`] |
 /// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
 /// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
@@ -178,8 +177,7 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
             controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
         }
         "ppo-queue" => controlled(Ppo::new(name, independent(0.1), baseline(), rank).with_queue(), space, seed),
-        "pqt" => controlled(Pqt::new(name, independent(0.1)), space, seed),
-        "pqt-fast" => controlled(Pqt::fast(name, independent(0.2)), space, seed),
+        "pqt" => controlled(Pqt::new(name, independent(0.2)), space, seed),
         "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
         "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
         "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),

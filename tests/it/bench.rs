@@ -118,7 +118,8 @@ fn planted_landscapes_with_conditions_and_workers() {
         assert!(regret(task, "evolution", 300) < 0.5 * regret(task, "random", 300));
         assert!(regret(task, "evolution", 100) < regret(&late, "evolution", 100));
     }
-    let args = ["bench", "--planted", "4x3", "--budget", "81q", "--seeds", "3", "--agents", "random,evolution"];
+    let args =
+        ["bench", "--planted", "4x3", "--budget", "81q", "--at", "81", "--seeds", "3", "--agents", "random,evolution"];
     let text = printed(folder.path(), &args);
     assert!(text.starts_with("Planted landscapes, 3 of each kind"), "{text}");
     assert_eq!(text.matches("0.0000 [0.0000 0.0000]").count(), 2, "all of the space was seen: {text}");
