@@ -52,7 +52,7 @@ use policy::{Independent, Lstm};
 use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 20] = [
+pub const STRATEGIES: [&str; 21] = [
     "reinforce",
     "reinforce-critic",
     "reinforce-loo",
@@ -70,6 +70,7 @@ pub const STRATEGIES: [&str; 20] = [
     "pqt-surrogate-one-hot",
     "elite-mutation-gp",
     "evolution",
+    "evolution-large",
     "local-search",
     "tpe",
     "random",
@@ -123,7 +124,7 @@ pub enum StrategyError {
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`], [`SelfImitation`] |
 /// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
 /// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
-/// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
+/// | `evolution`, `evolution-large`, `local-search`, `tpe`, `random` | controls without a policy; [`Evolution::large`] is for long searches |
 /// | `reinforce-nats`, `evolution-p10-s3`, `evolution-p100-s25` | as published, repeats included |
 ///
 /// # Errors
@@ -140,7 +141,8 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let weights = if name.ends_with("-lstm") { Lstm::weights(arity) } else { options };
     let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
     let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
-    let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
+    let without_policy =
+        ["evolution", "evolution-large", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
     if !without_policy.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
@@ -185,6 +187,7 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
         "pqt-surrogate-one-hot" => Box::new(PqtSurrogate::one_hot(space, seed)),
         "elite-mutation-gp" => Box::new(PqtSurrogate::elite_mutation(space, seed)),
         "evolution" => Box::new(Evolution::new(space, seed)),
+        "evolution-large" => Box::new(Evolution::large(space, seed)),
         "evolution-p10-s3" => Box::new(Evolution::published_10_3(space, seed)),
         "evolution-p100-s25" => Box::new(Evolution::published_100_25(space, seed)),
         "local-search" => Box::new(LocalSearch::new(space, seed)),

@@ -86,7 +86,9 @@ fn compare(
     }
     if let Some(file) = &args.svg {
         curves::write(file, contests, &agents, &of)?;
-        output.line(format!("curves in {}", file.display()));
+        if !args.csv {
+            output.line(format!("curves in {}", file.display()));
+        }
     }
     Ok(())
 }
