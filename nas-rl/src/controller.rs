@@ -18,6 +18,10 @@ const FRESH: f64 = 0.1;
 /// … and then its logits are multiplied by this.
 const SOFTER: f64 = 0.5;
 
+/// Batches grow with the trials that are under way, so that no draw is much older than so many updates: with a hundred workers
+/// and batches of five, PPO learned next to nothing.
+const OLDEST: usize = 5;
+
 /// A study has settled when the entropy, as a share of an even policy's, is below this (a policy that may not repeat itself
 /// does not collapse: on published tables it levels off at 0.2 to 0.45) …
 const SETTLED_ENTROPY: f64 = 0.6;
@@ -30,8 +34,8 @@ const SETTLED_UPDATES: usize = 10;
 ///
 /// As the agent's [`Plan`] says, the first trials and some after are drawn evenly from the space; the others by the agent.
 /// No architecture is proposed twice, unless the plan pays for repeats; an agent that hardly finds anything new is made more
-/// even again. The agent is updated after every batch of trials, and learns from the even draws too, by their importance,
-/// and from its own that come late. Everything follows from the seed and the order of the calls, so a study is resumed by
+/// even again. The agent is updated after every batch of trials, which grows with the number of trials under way, and learns
+/// from the even draws too, by their importance, and from its own that come late. Everything follows from the seed and the order of the calls, so a study is resumed by
 /// replaying it.
 pub struct Controller<A: Agent> {
     agent: A,
@@ -197,7 +201,8 @@ impl<A: Agent> Strategy for Controller<A> {
             self.best = Some((reward, self.observed));
         }
         self.rollout.push(finished);
-        if self.rollout.len() >= self.plan.batch {
+        let late = if self.agent.is_on_policy() { self.pending.len() / OLDEST } else { 0 };
+        if self.rollout.len() >= self.plan.batch.max(late) {
             self.update();
             self.updated = true;
         }
@@ -315,6 +320,34 @@ mod tests {
             tell(&mut generous, number, proposal, None);
         }
         assert_eq!(generous.restarts, 0);
+    }
+
+    #[test]
+    fn batches_grow_with_the_trials_under_way() {
+        let updates = |workers: usize| {
+            let mut controller = Controller::new(
+                Reinforce::new(
+                    "test",
+                    Box::new(Independent::new(&Environment::new(cube(6, 5)), 0.2)),
+                    Box::new(NoBaseline),
+                    Shaping::Rank,
+                ),
+                cube(6, 5),
+                Seed::new(1),
+            );
+            let mut waiting = VecDeque::new();
+            for number in 0..400 {
+                while waiting.len() < workers {
+                    waiting.push_back(controller.propose().unwrap().unwrap());
+                }
+                let proposal = waiting.pop_front().unwrap();
+                tell(&mut controller, number, proposal, Some(1.0));
+            }
+            controller.updates
+        };
+        assert_eq!((updates(1), updates(10)), (80, 80), "batches of five");
+        // A tenth of the hundred under way are control draws, which the agent did not make.
+        assert!((20..26).contains(&updates(100)), "{}", updates(100));
     }
 
     #[test]

@@ -82,7 +82,6 @@ pub const STRATEGIES: [&str; 21] = [
     "ppo-lstm",
     "ppo-queue",
     "pqt",
-    "pqt-fast",
     "pqt-lstm",
     "risk-seeking",
     "self-imitation",
@@ -90,6 +89,7 @@ pub const STRATEGIES: [&str; 21] = [
     "pqt-surrogate-one-hot",
     "elite-mutation-gp",
     "evolution",
+    "evolution-large",
     "local-search",
     "tpe",
     "random",
@@ -191,11 +191,11 @@ pub fn check_warm_start(name: &str) -> Result<(), StrategyError> {
 /// | `ppo` | [`Ppo`], independent logits, a moving baseline, the ratio of whole episodes |
 /// | `ppo-critic` | with a critic, advantages and ratios of single choices |
 /// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
-/// | `pqt`, `pqt-fast`, `pqt-lstm` | [`Pqt`], safe and fast; with a recurrent policy |
+/// | `pqt`, `pqt-lstm` | [`Pqt`], independent logits; with a recurrent policy |
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`], [`SelfImitation`] |
 /// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
 /// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
-/// | `evolution`, `local-search`, `tpe`, `random` | controls without a policy |
+/// | `evolution`, `evolution-large`, `local-search`, `tpe`, `random` | controls without a policy; [`Evolution::large`] is for long searches |
 /// | `reinforce-nats`, `evolution-p10-s3`, `evolution-p100-s25` | as published, repeats included |
 ///
 /// # Errors
@@ -212,7 +212,8 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let weights = if name.ends_with("-lstm") { Lstm::weights(arity) } else { options };
     let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
     let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
-    let without_policy = ["evolution", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
+    let without_policy =
+        ["evolution", "evolution-large", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
     if !without_policy.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
@@ -249,8 +250,7 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
             controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
         }
         "ppo-queue" => controlled(Ppo::new(name, independent(0.1), baseline(), rank).with_queue(), space, seed),
-        "pqt" => controlled(Pqt::new(name, independent(0.1)), space, seed),
-        "pqt-fast" => controlled(Pqt::fast(name, independent(0.2)), space, seed),
+        "pqt" => controlled(Pqt::new(name, independent(0.2)), space, seed),
         "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
         "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
         "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),
@@ -258,6 +258,7 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
         "pqt-surrogate-one-hot" => Box::new(PqtSurrogate::one_hot(space, seed)),
         "elite-mutation-gp" => Box::new(PqtSurrogate::elite_mutation(space, seed)),
         "evolution" => Box::new(Evolution::new(space, seed)),
+        "evolution-large" => Box::new(Evolution::large(space, seed)),
         "evolution-p10-s3" => Box::new(Evolution::published_10_3(space, seed)),
         "evolution-p100-s25" => Box::new(Evolution::published_100_25(space, seed)),
         "local-search" => Box::new(LocalSearch::new(space, seed)),

@@ -69,7 +69,6 @@ fn policies_beat_random_search_on_a_planted_optimum() {
         ("ppo-lstm", 3.0),
         ("ppo-queue", 6.0),
         ("pqt", 6.0),
-        ("pqt-fast", 6.0),
         ("pqt-lstm", 5.0),
         ("risk-seeking", 3.0),
         ("self-imitation", 6.0),

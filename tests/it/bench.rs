@@ -101,6 +101,31 @@ fn the_same_for_any_number_of_threads() {
 }
 
 #[test]
+fn planted_landscapes_with_conditions_and_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |jobs| {
+        let args = ["bench", "--planted", "10x4:0.3,12x3:conditional", "--workers", "1,20", "--seeds", "8"];
+        let rest = ["--budget", "300q", "--at", "100,300", "--agents", "random,evolution", "--csv", "--jobs", jobs];
+        printed(folder.path(), &[&args[..], &rest[..]].concat())
+    };
+    let csv = run("1");
+    assert_eq!(csv, run("2"));
+    let means = means(&csv);
+    let regret = |task: &str, agent: &str, at| means[&(task.to_owned(), agent.to_owned(), at)];
+    for task in ["10x4:0.3", "12x3:0.5:conditional"] {
+        let late = format!("{task} with 20 workers");
+        assert_eq!(regret(task, "random", 300), regret(&late, "random", 300), "random search does not listen");
+        assert!(regret(task, "evolution", 300) < 0.5 * regret(task, "random", 300));
+        assert!(regret(task, "evolution", 100) < regret(&late, "evolution", 100));
+    }
+    let args =
+        ["bench", "--planted", "4x3", "--budget", "81q", "--at", "81", "--seeds", "3", "--agents", "random,evolution"];
+    let text = printed(folder.path(), &args);
+    assert!(text.starts_with("Planted landscapes, 3 of each kind"), "{text}");
+    assert_eq!(text.matches("0.0000 [0.0000 0.0000]").count(), 2, "all of the space was seen: {text}");
+}
+
+#[test]
 fn times_rewards_and_curves() {
     let folder = tempfile::tempdir().unwrap();
     let args =
@@ -179,6 +204,11 @@ fn what_is_refused() {
     check(&["--budget", "10q,20q"], 2, "2 budgets for 3 tasks");
     check(&["--budget", "0q"], 2, "write a number of evaluations such as 100q");
     check(&["--at", "500"], 2, "--at 500 is not within the budget of 200");
+    check(&["--planted", "20"], 2, "write decisions x options, such as 20x5");
+    check(&["--planted", "20x5", "--budget", "100s"], 2, "planted landscapes have no clock");
+    check(&["--planted", "20x5", "--workers", "0"], 2, "--workers must be at least 1");
+    check(&["--planted", "20x5", "--table", "mine.nastable"], 2, "cannot be used with");
+    check(&["--workers", "2", "--at", "5"], 2, "--at and --svg go with --planted only");
     check(&["--seeds", "0"], 2, "--seeds must be at least 1");
     check(&["--table", "none.nastable"], 74, "none.nastable");
     fs::write(folder.path().join("plain.csv"), "a,b\n1,2\n").unwrap();

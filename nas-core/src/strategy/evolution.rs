@@ -66,6 +66,13 @@ impl Evolution {
         }
     }
 
+    /// `evolution-large`, for thousands of trials in spaces of tens of decisions: a population of 50 and tournaments of 40, the
+    /// best of eight settings on planted landscapes of 20 decisions.
+    pub fn large(space: SearchSpace, seed: Seed) -> Self {
+        let evolution = Evolution::new(space, seed).with_population(50).with_tournament(40);
+        Evolution { name: "evolution-large", ..evolution }
+    }
+
     /// `evolution-p10-s3`, the setting of NATS-Bench (Dong et al., 2021): population 10, tournaments of 3 with
     /// replacement, repeats are paid for. Where the space declares a cell, the authors' mutation first draws one of its
     /// nodes and then an edge into it, so that edges into early nodes change most.

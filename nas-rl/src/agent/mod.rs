@@ -71,6 +71,12 @@ pub trait Agent: Send {
         Plan::default()
     }
 
+    /// Whether an update asks who drew its episodes, so that late ones are worth less: then batches grow with the number of
+    /// trials under way.
+    fn is_on_policy(&self) -> bool {
+        true
+    }
+
     /// An episode by its policy.
     ///
     /// # Errors
@@ -126,11 +132,9 @@ fn normalised(entropy: f64, batch: &[&Episode]) -> Option<f64> {
     (even > 0.0).then(|| entropy * steps as f64 / even).filter(|share| share.is_finite())
 }
 
-/// Updates after which a draw is too old to learn from.
-const OLDEST: u64 = 8;
-
 /// ρ = min(1, π / μ) of every episode, the truncated importance weight of V-trace (Espeholt et al., 2018): 1 for what the
-/// present policy drew, 0 for what it drew more than eight updates ago.
+/// present policy drew. However old a draw is, it counts: with a hundred workers all are old, and an agent that left those
+/// out learned nothing.
 fn importance(policy: &mut dyn Policy, finished: &[Finished]) -> Vec<f64> {
     let mut log_probs = Vec::new();
     let mut weight = |finished: &Finished, log_mu: f64| {
@@ -140,7 +144,6 @@ fn importance(policy: &mut dyn Policy, finished: &[Finished]) -> Vec<f64> {
     };
     let weights = finished.iter().map(|finished| match finished.drawn {
         Drawn::Policy { age: 0, .. } => 1.0,
-        Drawn::Policy { age, .. } if age > OLDEST => 0.0,
         Drawn::Policy { log_prob, .. } | Drawn::Elsewhere { log_prob } => weight(finished, log_prob),
     });
     weights.collect()

@@ -1,9 +1,10 @@
 //! `nas bench --warm-from`: what a search gains when it begins with a search on another task of the table.
 
-use nas_core::benchmark::{Limit, Simulation, Task, Trace};
+use nas_core::benchmark::{Limit, Reward, Simulation, Task, Trace};
 use nas_core::{Error as CoreError, Observed, Origin, Proposal, Purpose, Seed, Strategy, Tokens};
 
-use super::compare::{self, Contest};
+use super::compare;
+use super::contest::{self, Contest};
 use super::summary::Summary;
 use crate::cli;
 use crate::error::{Error, Result};
@@ -19,21 +20,24 @@ const MARKS: [f64; 4] = [5.0, 10.0, 20.0, 50.0];
 /// Runs every agent cold, warm-started, and trying again what was best on the source, and prints them side by side.
 pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let table = compare::table(args)?;
-    let (budget, at) = match (args.budget.is_empty(), args.at.is_empty()) {
-        (true, true) => (vec![BUDGET], MARKS.to_vec()),
-        (true, false) => (vec![BUDGET], args.at.clone()),
-        (false, _) => (args.budget.clone(), args.at.clone()),
-    };
-    if budget.iter().any(|limit| matches!(limit, Limit::Seconds(_))) {
+    let mut args = args.clone();
+    if args.budget.is_empty() {
+        args.budget = vec![BUDGET];
+        if args.at.is_empty() {
+            args.at = MARKS.to_vec();
+        }
+    }
+    let args = &args;
+    if args.budget.iter().any(|limit| matches!(limit, Limit::Seconds(_))) {
         return Err(Error::usage("--warm-from counts evaluations; give a budget such as 50q"));
     }
-    let contests = compare::contests_of(args, &table, &budget, &at)?;
+    let contests = contest::of_table(args, &table)?;
     let sources: Vec<&Task> = if args.warm_from.iter().any(|name| name == "all") {
         table.about().tasks.iter().collect()
     } else {
         args.warm_from.iter().map(|name| table.task(name)).collect::<std::result::Result<_, _>>()?
     };
-    let agents = compare::agents(args, table.space(), &AGENTS)?;
+    let agents = compare::agents(args, &contests, &AGENTS)?;
     for agent in &agents {
         nas_rl::check_warm_start(agent).map_err(|e| Error::usage(e.to_string()))?;
     }
@@ -44,15 +48,14 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let pairs: Vec<(&Task, &Contest<'_>)> = sources
         .iter()
         .flat_map(|source| contests.iter().map(move |contest| (*source, contest)))
-        .filter(|(source, contest)| source.name != contest.task.name)
+        .filter(|(source, contest)| source.name != contest.name)
         .collect();
     if pairs.is_empty() {
         return Err(Error::usage("--warm-from names no other task than those that are searched"));
     }
-    let sources: Vec<(&Task, Simulation<'_>)> = sources
-        .into_iter()
-        .map(|task| Ok((task, Simulation::new(&table, task, compare::reward(args, BUDGET))?)))
-        .collect::<Result<_>>()?;
+    let reward = if args.signal { Reward::Signal } else { Reward::Objective };
+    let sources: Vec<(&Task, Simulation<'_>)> =
+        sources.into_iter().map(|task| Ok((task, Simulation::new(&table, task, reward)?))).collect::<Result<_>>()?;
 
     let seed_of = |job: usize| Seed::new(args.seed.wrapping_add(job as u64 % seeds));
     let fresh =
@@ -60,9 +63,9 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let each = agents.len() * seeds as usize;
     let stop = interrupt::flag();
     let cold: Vec<Trace> = compare::in_parallel(args.jobs, contests.len() * each, output, |job| {
-        let Contest { simulation, limit, .. } = &contests[job / each];
+        let Contest { problem, limit, .. } = &contests[job / each];
         let mut strategy = fresh(&agents[job % each / seeds as usize], seed_of(job))?;
-        Ok(simulation.run(&mut *strategy, *limit, stop)?)
+        problem.run(&mut *strategy, *limit, seed_of(job), stop)
     })?;
     // A job is a search on a source and, with what it found, two on every other task.
     let warm: Vec<Vec<[Trace; 2]>> = compare::in_parallel(args.jobs, sources.len() * each, output, |job| {
@@ -73,11 +76,11 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         let trials = recorder.trials;
         let others = pairs.iter().filter(|(other, _)| other.name == source.name);
         let search = |(_, contest): &(&Task, &Contest<'_>)| -> Result<[Trace; 2]> {
-            let Contest { simulation, limit, .. } = contest;
+            let Contest { problem, limit, .. } = contest;
             let mut strategy = fresh(agent, seed)?;
             strategy.warm_start(&trials)?;
-            let warm = simulation.run(&mut *strategy, *limit, stop)?;
-            Ok([warm, simulation.run(&mut Again::new(&trials), *limit, stop)?])
+            let warm = problem.run(&mut *strategy, *limit, seed, stop)?;
+            Ok([warm, problem.run(&mut Again::new(&trials), *limit, seed, stop)?])
         };
         others.map(search).collect()
     })?;
@@ -88,8 +91,7 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         output.answer(format!("{title}, {seeds} searches each, after {} trials on another task", args.warm_trials));
     }
     for (source, contest) in &pairs {
-        let Contest { task, limit, simulation, marks, .. } = contest;
-        let name = format!("{} to {}", source.name, task.name);
+        let name = format!("{} to {}", source.name, contest.name);
         let place = contests.iter().position(|other| std::ptr::eq(other, *contest)).expect("it is one of them");
         let from = sources.iter().position(|(other, _)| other.name == source.name).expect("it is one of them");
         let target = pairs.iter().filter(|(other, _)| other.name == source.name);
@@ -104,7 +106,7 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
             let rows = [("", cold, None), (" warm", &warm[..], Some(cold)), (" again", &again[..], Some(cold))];
             summaries.extend(rows.map(|(kind, traces, against)| {
                 let row = format!("{agent}{kind}");
-                Summary::new((&name, &row), simulation, *limit, marks, traces, against, args.target)
+                Summary { task: name.clone(), ..Summary::new(contest, &row, traces, against) }
             }));
         }
         if !args.csv {
