@@ -99,8 +99,16 @@ pub const STRATEGIES: [&str; 21] = [
 pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
 /// The names of those that cannot be warm-started: without a policy or a surrogate, or as published.
-const COLD: [&str; 7] =
-    ["evolution", "local-search", "tpe", "random", "reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
+const COLD: [&str; 8] = [
+    "evolution",
+    "evolution-large",
+    "local-search",
+    "tpe",
+    "random",
+    "reinforce-nats",
+    "evolution-p10-s3",
+    "evolution-p100-s25",
+];
 
 /// The most weights of a policy, and the most inputs of a critic or a surrogate: beyond them an update takes seconds and gigabytes.
 const WEIGHTS: usize = 1 << 21;

@@ -72,7 +72,7 @@ fn who_learns_nothing_refuses() {
             Err(other) => panic!("{name}: {other}"),
         }
     }
-    assert_eq!(refused.len(), 7, "{refused:?}");
+    assert_eq!(refused.len(), 8, "{refused:?}");
 }
 
 #[test]
