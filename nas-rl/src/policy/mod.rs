@@ -1,19 +1,26 @@
 //! Policies: a distribution over the options of a slot, given the choices before it.
 
 mod adam;
+mod anchors;
+mod graph;
 mod independent;
+mod layers;
 mod lstm;
 mod marginals;
-mod recurrent;
+mod network;
+mod transformer;
 
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
 
 use crate::environment::{Environment, Episode};
 
+pub use graph::Graph;
 pub use independent::Independent;
 pub use lstm::Lstm;
 pub use marginals::marginals;
+pub use network::Networked;
+pub use transformer::Transformer;
 
 /// What an update of a policy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
