@@ -111,7 +111,7 @@ impl LstmNetwork {
     /// What attention says of an anchor and a query.
     fn score(&self, weights: &[f32], anchor: &[f32], query: &[f32]) -> f32 {
         let mut z = [0.0; DEPTH];
-        z.iter_mut().zip(anchor.iter().zip(query)).for_each(|(z, (a, q))| *z = kernel::tanh(a + q));
+        kernel::zip(anchor, query, &mut z, |a, q| kernel::tanh(a + q));
         dot(&z, &weights[self.scores()])
     }
 
@@ -318,7 +318,7 @@ impl Tape {
     fn attend_backward(&mut self, v: &[f32], (anchor, query): (usize, usize), du: f32, dv: &mut [f32]) {
         let mut z = [0.0; DEPTH];
         let (a, q) = self.compared(anchor, query);
-        z.iter_mut().zip(a.iter().zip(q)).for_each(|(z, (a, q))| *z = kernel::tanh(a + q));
+        kernel::zip(a, q, &mut z, |a, q| kernel::tanh(a + q));
         add(du, &z, dv);
         for (i, (z, v)) in z.iter().zip(v).enumerate() {
             let d = du * v * (1.0 - z * z);
