@@ -57,7 +57,7 @@ mod testing;
 pub mod value;
 
 use nas_core::strategy::{Evolution, LocalSearch, RandomSearch, Tpe};
-use nas_core::{Purpose, SearchSpace, Seed, Strategy};
+use nas_core::{Purpose, Rng, SearchSpace, Seed, Strategy};
 
 pub use agent::{Agent, Plan, PqtSurrogate, Reinforce};
 pub use controller::Controller;
@@ -67,22 +67,31 @@ pub use value::ValueFunction;
 
 use advantage::Shaping;
 use agent::{A2c, Ppo, Pqt, Ratio, ReinforceNats, RiskSeeking, SelfImitation};
-use policy::{Independent, Lstm};
+use policy::{Graph, Independent, Lstm, Transformer};
 use value::{Critic, LeaveOneOut, MovingBaseline};
 
 /// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
-pub const STRATEGIES: [&str; 21] = [
+pub const STRATEGIES: [&str; 30] = [
     "reinforce",
     "reinforce-critic",
     "reinforce-loo",
     "reinforce-lstm",
+    "reinforce-transformer",
+    "reinforce-graph",
     "a2c",
+    "a2c-lstm",
+    "a2c-transformer",
+    "a2c-graph",
     "ppo",
     "ppo-critic",
-    "ppo-lstm",
     "ppo-queue",
+    "ppo-lstm",
+    "ppo-transformer",
+    "ppo-graph",
     "pqt",
     "pqt-lstm",
+    "pqt-transformer",
+    "pqt-graph",
     "risk-seeking",
     "self-imitation",
     "pqt-surrogate",
@@ -194,12 +203,12 @@ pub fn check_warm_start(name: &str) -> Result<(), StrategyError> {
 /// | --- | --- |
 /// | `reinforce` | [`Reinforce`], independent logits, a moving baseline |
 /// | `reinforce-critic`, `reinforce-loo` | with a learned critic; with the mean of the batch's others as the baseline |
-/// | `reinforce-lstm` | with a recurrent policy |
 /// | `a2c` | [`A2c`], independent logits, a critic |
 /// | `ppo` | [`Ppo`], independent logits, a moving baseline, the ratio of whole episodes |
 /// | `ppo-critic` | with a critic, advantages and ratios of single choices |
-/// | `ppo-lstm`, `ppo-queue` | with a recurrent policy; with a queue of the best episodes, for large budgets |
-/// | `pqt`, `pqt-lstm` | [`Pqt`], independent logits; with a recurrent policy |
+/// | `ppo-queue` | with a queue of the best episodes, for large budgets |
+/// | `pqt` | [`Pqt`] |
+/// | `…-lstm`, `…-transformer`, `…-graph` | `reinforce`, `a2c`, `ppo` and `pqt` with a policy whose decisions know each other: [`Lstm`], [`Transformer`], [`Graph`] |
 /// | `risk-seeking`, `self-imitation` | [`RiskSeeking`], [`SelfImitation`] |
 /// | `pqt-surrogate` | [`PqtSurrogate`]: a policy and elite edits filtered by a Gaussian process |
 /// | `pqt-surrogate-one-hot`, `elite-mutation-gp` | without features of the space; without the policy |
@@ -217,49 +226,62 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     let mut rng = seed.stream(Purpose::Policy, 0);
     let arity = environment.arity();
     let (slots, options) = (arity.len(), arity.iter().sum::<usize>());
-    let weights = if name.ends_with("-lstm") { Lstm::weights(arity) } else { options };
+    let (agent, kind) = with_policy(name);
+    let weights = match kind {
+        Some("lstm") => Lstm::weights(arity),
+        Some("transformer") => Transformer::weights(arity),
+        Some("graph") => Graph::weights(arity),
+        _ => options,
+    };
     let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
-    let inputs = if name.ends_with("-critic") || name == "a2c" || surrogates.contains(&name) { options } else { 0 };
+    let inputs = if name.ends_with("-critic") || agent == "a2c" || surrogates.contains(&name) { options } else { 0 };
     let without_policy =
         ["evolution", "evolution-large", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
     if !without_policy.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
 
+    // What the name says, with the rate of Adam for logits, LSTM, Transformer and graph.
+    let policy = |rates: [f64; 4], rng: &mut Rng| -> Box<dyn Policy> {
+        match kind {
+            Some("lstm") => Box::new(Lstm::new(&environment, rates[1], rng)),
+            Some("transformer") => Box::new(Transformer::new(&environment, rates[2], rng)),
+            Some("graph") => Box::new(Graph::new(&environment, rates[3], rng)),
+            _ => Box::new(Independent::new(&environment, rates[0])),
+        }
+    };
     let independent = |learning_rate| Box::new(Independent::new(&environment, learning_rate));
     let baseline = Box::<MovingBaseline>::default;
     let rank = Shaping::Rank;
     let space = space.clone();
-    Ok(match name {
-        "reinforce" => controlled(Reinforce::new(name, independent(0.2), baseline(), rank), space, seed),
+    Ok(match agent {
+        "reinforce" => {
+            let policy = policy([0.2, 0.02, 0.005, 0.02], &mut rng);
+            controlled(Reinforce::new(name, policy, baseline(), rank), space, seed)
+        }
         "reinforce-critic" => {
             let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
             controlled(Reinforce::new(name, independent(0.2), critic, rank), space, seed)
         }
         "reinforce-loo" => controlled(Reinforce::new(name, independent(0.2), Box::new(LeaveOneOut), rank), space, seed),
-        "reinforce-lstm" => {
-            let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
-            controlled(Reinforce::new(name, policy, baseline(), rank), space, seed)
-        }
         "reinforce-nats" => controlled(ReinforceNats::new(&environment, &mut rng), space, seed),
         "a2c" => {
+            let policy = policy([0.1, 0.02, 0.005, 0.02], &mut rng);
             let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
-            controlled(A2c::new(name, independent(0.1), critic, rank), space, seed)
+            controlled(A2c::new(name, policy, critic, rank), space, seed)
         }
-        "ppo" => controlled(Ppo::new(name, independent(0.2), baseline(), rank), space, seed),
+        "ppo" => {
+            let policy = policy([0.2, 0.02, 0.005, 0.02], &mut rng);
+            controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
+        }
         "ppo-critic" => {
             let critic = Box::new(Critic::new(&environment, 0.01, &mut rng));
             let mut agent = Ppo::new(name, independent(0.2), critic, rank);
             agent.ratio = Ratio::Token;
             controlled(agent, space, seed)
         }
-        "ppo-lstm" => {
-            let policy = Box::new(Lstm::new(&environment, 0.02, &mut rng));
-            controlled(Ppo::new(name, policy, baseline(), rank), space, seed)
-        }
         "ppo-queue" => controlled(Ppo::new(name, independent(0.1), baseline(), rank).with_queue(), space, seed),
-        "pqt" => controlled(Pqt::new(name, independent(0.2)), space, seed),
-        "pqt-lstm" => controlled(Pqt::new(name, Box::new(Lstm::new(&environment, 0.005, &mut rng))), space, seed),
+        "pqt" => controlled(Pqt::new(name, policy([0.2, 0.005, 0.002, 0.005], &mut rng)), space, seed),
         "risk-seeking" => controlled(RiskSeeking::new(name, independent(0.1), rank), space, seed),
         "self-imitation" => controlled(SelfImitation::new(name, independent(0.1), seed), space, seed),
         "pqt-surrogate" => Box::new(PqtSurrogate::new(space, seed)),
@@ -274,6 +296,14 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
         "random" => Box::new(RandomSearch::new(space, seed)),
         _ => return Err(StrategyError::Unknown { name: name.to_owned() }),
     })
+}
+
+/// A name without its policy, and that policy; none where decisions do not know each other.
+fn with_policy(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once('-') {
+        Some((agent, policy @ ("lstm" | "transformer" | "graph"))) => (agent, Some(policy)),
+        _ => (name, None),
+    }
 }
 
 fn controlled<A: Agent + 'static>(agent: A, space: SearchSpace, seed: Seed) -> Box<dyn Strategy> {

@@ -3,12 +3,17 @@
 //! A value belongs to a state, the choices made so far, and never to the choice that comes next: subtracting it then leaves
 //! the expected gradient of the policy as it is.
 
+mod calibration;
+
 use nas_core::Rng;
 use nas_core::strategy::State;
 use nas_nn::optim::{Adam, Optimizer as _};
 use nas_nn::{Feed, Graph, Params, Program};
 
 use crate::environment::{Environment, Episode};
+
+pub(crate) use calibration::Calibration;
+pub use calibration::Reliability;
 
 /// Predicts the (shaped) reward that an episode will end with.
 pub trait ValueFunction: Send {

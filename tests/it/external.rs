@@ -100,6 +100,19 @@ fn a_program_is_searched_resumed_and_shown() {
 }
 
 #[test]
+fn predictions_are_shown_beside_what_came() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "30", "--agent", "reinforce-critic"]).assert().success();
+    let text = run(path, &["policy", "study"]);
+    assert!(text.contains("The value function expected") && text.contains("obtained"), "{text}");
+    assert!(!text.contains("calibration_"), "{text}");
+    let line: Value = serde_json::from_str(&run(path, &["policy", "study", "--json"])).unwrap();
+    let bins = line["calibration"]["bins"].as_array().unwrap();
+    assert_eq!((bins.len(), &line["calibration"]["states"]), (5, &60.into()), "two decisions a trial");
+}
+
+#[test]
 fn the_policy_is_shown() {
     let folder = set_up();
     let path = folder.path();

@@ -135,15 +135,21 @@ mod tests {
     use rand::RngExt as _;
 
     use super::*;
-    use crate::policy::Independent;
+    use crate::policy::{Graph, Independent, Lstm, Transformer};
     use crate::rollout::Drawn;
     use crate::testing::{cube, finished, first_open};
     use crate::value::{LeaveOneOut, MovingBaseline};
 
     /// Rewards of 0.4 for the first of five arms and 0.3 for the others, plus noise; repeats are allowed.
-    fn bandit(seed: u64, value: Box<dyn ValueFunction>) -> f64 {
+    fn bandit(seed: u64, value: Box<dyn ValueFunction>, policy: &str) -> f64 {
         let environment = Environment::new(cube(1, 5));
-        let policy = Box::new(Independent::new(&environment, 0.2));
+        let mut rng = Seed::new(seed).stream(Purpose::Policy, 0);
+        let policy: Box<dyn Policy> = match policy {
+            "lstm" => Box::new(Lstm::new(&environment, 0.02, &mut rng)),
+            "transformer" => Box::new(Transformer::new(&environment, 0.005, &mut rng)),
+            "graph" => Box::new(Graph::new(&environment, 0.02, &mut rng)),
+            _ => Box::new(Independent::new(&environment, 0.2)),
+        };
         let mut agent = Reinforce::new("test", policy, value, Shaping::Rank);
         (agent.noise, agent.entropy.ent_coef) = (0.0, 0.0);
         let mut rng = Seed::new(seed).stream(Purpose::Test, 0);
@@ -163,9 +169,12 @@ mod tests {
 
     #[test]
     fn a_bandit_is_learned_within_300_pulls() {
-        let learned = (0..100).filter(|&seed| bandit(seed, Box::new(MovingBaseline::default())) > 0.95).count();
-        assert!(learned >= 95, "{learned} of 100 seeds");
-        let learned = (0..100).filter(|&seed| bandit(seed, Box::new(LeaveOneOut)) > 0.95).count();
+        for policy in ["independent", "lstm", "transformer", "graph"] {
+            let moving = |seed| bandit(seed, Box::new(MovingBaseline::default()), policy);
+            let learned = (0..100).filter(|&seed| moving(seed) > 0.95).count();
+            assert!(learned >= 95, "{policy}: {learned} of 100 seeds");
+        }
+        let learned = (0..100).filter(|&seed| bandit(seed, Box::new(LeaveOneOut), "independent") > 0.95).count();
         assert!(learned >= 95, "leave-one-out: {learned} of 100 seeds");
     }
 

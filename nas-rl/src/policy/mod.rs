@@ -1,10 +1,14 @@
 //! Policies: a distribution over the options of a slot, given the choices before it.
 
 mod adam;
+mod anchors;
+mod graph;
 mod independent;
+mod layers;
 mod lstm;
 mod marginals;
-mod recurrent;
+mod network;
+mod transformer;
 
 use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Rng};
@@ -13,9 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Episode};
 
+pub use graph::Graph;
 pub use independent::Independent;
 pub use lstm::Lstm;
 pub use marginals::marginals;
+pub use network::Networked;
+pub use transformer::Transformer;
 
 /// What an update of a policy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -198,11 +205,12 @@ pub(crate) fn draw_open(mask: &[bool], rng: &mut Rng) -> usize {
 
 /// exp(x − max) / Σ over the options that `mask` allows, zero elsewhere, written to `out`; the logarithm of Σ exp x.
 fn masked_softmax(logits: &[f64], mask: &[bool], out: &mut Vec<f64>) -> f64 {
-    let open = || logits.iter().zip(mask).filter(|(_, open)| **open).map(|(x, _)| *x);
-    let max = open().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = open().map(|x| (x - max).exp()).sum();
+    let open = logits.iter().zip(mask).filter(|(_, open)| **open).map(|(x, _)| *x);
+    let max = open.fold(f64::NEG_INFINITY, f64::max);
     out.clear();
-    out.extend(logits.iter().zip(mask).map(|(x, open)| if *open { (x - max).exp() / sum } else { 0.0 }));
+    out.extend(logits.iter().zip(mask).map(|(x, open)| if *open { (x - max).exp() } else { 0.0 }));
+    let sum: f64 = out.iter().sum();
+    out.iter_mut().for_each(|p| *p /= sum);
     max + sum.ln()
 }
 

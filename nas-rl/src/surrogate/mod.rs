@@ -15,3 +15,4 @@ pub use acquisition::{expected_improvement, log_expected_improvement, normal_sco
 pub use features::Features;
 pub use gp::GaussianProcess;
 pub use model::Surrogate;
+pub(crate) use paths::cells;
