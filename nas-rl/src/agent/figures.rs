@@ -1,6 +1,7 @@
 //! What an agent says of itself: a few named numbers, put into a map only when somebody asks.
 
 use nas_core::Diagnostics;
+use nas_core::strategy::State;
 
 use crate::policy::Update;
 use crate::rollout::Finished;
@@ -48,6 +49,11 @@ impl Figures {
         self.set("reward_mean", mean(&finished.iter().filter_map(|f| f.reward).collect::<Vec<f64>>()));
         self.set("updates", updates as f64);
         self.set("skipped_updates", skipped as f64);
+    }
+
+    /// What is looked back on; the figures of an update come with the next one.
+    pub(crate) fn state(&mut self, state: &mut State) {
+        state.field("calibration", &mut self.calibration);
     }
 
     pub(crate) fn diagnostics(&self) -> Diagnostics {

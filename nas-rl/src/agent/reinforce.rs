@@ -114,6 +114,7 @@ impl Agent for Reinforce {
         state.field("updates", &mut self.updates);
         state.field("skipped", &mut self.skipped);
         state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
     fn diagnostics(&self) -> Diagnostics {

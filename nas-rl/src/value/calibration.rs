@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use nas_core::Diagnostics;
+use serde::{Deserialize, Serialize};
 
 /// States that are looked back on.
 const STATES: usize = 1000;
@@ -12,7 +13,7 @@ const BINS: usize = 5;
 const FEWEST: usize = 8;
 
 /// The last 1000 predictions, each made before its reward was learned from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Calibration(VecDeque<[f64; 2]>);
 
 impl Calibration {
