@@ -161,7 +161,7 @@ impl Batch<'_> {
     }
 }
 
-/// A [`Policy`] by a [`Network`], updated by Adam.
+/// A [`Policy`] by a network, updated by Adam.
 ///
 /// What a network says of a prefix is worked out once an update, however many episodes begin with it, and what it says of a
 /// batch once for its probabilities and its gradient.
