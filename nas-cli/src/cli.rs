@@ -121,7 +121,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file (space, agent, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
+    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -159,6 +159,10 @@ pub(crate) struct Settings {
     /// Who chooses: reinforce, ppo, pqt, pqt-surrogate, evolution, tpe, random, …; an unknown name lists them all
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
+
+    /// Begin with what another study of the same space found, on whatever data; for agents that learn
+    #[arg(long, value_name = "STUDY")]
+    pub(crate) warm_start: Option<PathBuf>,
 
     /// The seed of every random draw [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -421,6 +425,9 @@ pub(crate) struct DataPath {
                                                a published setting: 12-epoch rewards, simulated clock
   nas bench --workers 1,10,100,1000 --agents evolution
                                                what more workers gain, in lockstep and without
+  nas bench --warm-from cifar10 --budget 20q  what a search on CIFAR-10 is worth to the next ones
+  nas bench --planted 20x5,40x5:conditional --budget 4000q --agents ppo-queue,evolution,local-search
+                                               long searches in large spaces whose best is known
   nas bench import mine.csv --decisions depth,op --metrics accuracy:max,ms:min
   nas bench --table mine.nastable")]
 pub(crate) struct Bench {
@@ -439,11 +446,17 @@ pub(crate) enum BenchCommand {
     Info(Info),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Compare {
     /// A table made by `nas bench import` [default: the built-in NAS-Bench-201]
     #[arg(long, value_name = "FILE")]
     pub(crate) table: Option<PathBuf>,
+
+    /// Instead of a table, random landscapes whose best is known, another for every seed, separated by commas: decisions x
+    /// options, the weight of the pairs [default: 0.5], and whether some decisions depend on others: 20x5, 40x5:0.3,
+    /// 20x5:0.5:conditional
+    #[arg(long, value_name = "LANDSCAPES", value_delimiter = ',', conflicts_with_all = ["table", "datasets", "signal", "shuffled"])]
+    pub(crate) planted: Vec<nas_core::benchmark::Planted>,
 
     /// Who searches, separated by commas [default: those worth comparing]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -453,7 +466,8 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) datasets: Vec<String>,
 
-    /// How many searches of each kind; search i of every agent has the same seed [default: 500, with --workers 20]
+    /// How many searches of each kind; search i of every agent has the same seed [default: 500, with
+    /// --workers 20, with --planted 100]
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
 
@@ -462,7 +476,7 @@ pub(crate) struct Compare {
     pub(crate) seed: u64,
 
     /// How long a search goes on: 100q (evaluations) or 20000s (of the table's clock, rewarded with its cheaper signal); one
-    /// for all tasks or one for each [default: 200q]
+    /// for all tasks or one for each [default: 200q, with --planted 1000q]
     #[arg(long, value_name = "N[q|s]", value_delimiter = ',', value_parser = limit)]
     pub(crate) budget: Vec<nas_core::benchmark::Limit>,
 
@@ -478,17 +492,27 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "NAME", default_value = "evolution")]
     pub(crate) reference: String,
 
-    /// How near to the best counts as there, in the objective's unit
-    #[arg(long, value_name = "DISTANCE", default_value_t = 0.1)]
-    pub(crate) target: f64,
+    /// How near to the best counts as there, in the objective's unit [default: 0.1, with --planted 0.01]
+    #[arg(long, value_name = "DISTANCE")]
+    pub(crate) target: Option<f64>,
 
     /// Deal the figures to the architectures at random first: a control, on which nothing can beat random search
     #[arg(long)]
     pub(crate) shuffled: bool,
 
-    /// Simulate searches with so many workers, separated by commas, and tell when they reach the target
-    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["at", "svg"])]
+    /// Simulate searches with so many workers, separated by commas: of a table, tell when they reach the target; of planted
+    /// landscapes, compare agents that hear of every trial so late
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) workers: Vec<usize>,
+
+    /// Warm-start every search from one on these tasks, or `all`: cold, warm and the source's best again, side by side; by
+    /// default with 100 seeds and 50q
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', conflicts_with_all = ["workers", "svg"])]
+    pub(crate) warm_from: Vec<String>,
+
+    /// How many trials the search has that others are warm-started from
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "warm_from")]
+    pub(crate) warm_trials: usize,
 
     /// Print CSV
     #[arg(long, conflicts_with = "json")]

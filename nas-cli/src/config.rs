@@ -74,6 +74,7 @@ impl Source {
 struct File {
     space: Option<String>,
     agent: Option<String>,
+    warm_start: Option<PathBuf>,
     seed: Option<u64>,
     epochs: Option<u32>,
     early_stopping: Option<String>,
@@ -171,6 +172,7 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
     Ok(Settings {
         space: flags.space.or(file.space),
         agent: flags.agent.or(file.agent),
+        warm_start: flags.warm_start.or(file.warm_start),
         seed: flags.seed.or(file.seed),
         epochs: flags.epochs.or(file.epochs),
         early_stopping: flags.early_stopping.or(file.early_stopping),

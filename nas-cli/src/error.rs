@@ -131,7 +131,9 @@ impl From<nas_core::benchmark::BenchmarkError> for Error {
                 Self::new(Kind::Io, format!("{} exists already and is not overwritten", path.display()))
             }
             BenchmarkError::Io { .. } => Self::new(Kind::Io, message),
-            BenchmarkError::Unknown { .. } | BenchmarkError::Lacks { .. } => Self::new(Kind::Usage, message),
+            BenchmarkError::Unknown { .. } | BenchmarkError::Lacks { .. } | BenchmarkError::Planted { .. } => {
+                Self::new(Kind::Usage, message)
+            }
             _ => Self::new(Kind::Data, message),
         }
     }

@@ -336,7 +336,7 @@ pub(crate) fn search_verdict(trials: &[Trial], objective: &Objective) -> String 
         trials.iter().filter(|t| of(&t.origin)).filter_map(reward).collect()
     };
     let random = rewards(&|o| *o == Origin::Random);
-    let chosen = rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. }));
+    let chosen = rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. } | Origin::Source { .. }));
     let (Some(at_random), Some(by_choice)) = (Summary::of(&random), Summary::of(&chosen)) else {
         return "In the search there is nothing to compare: all trials were chosen in the same way.".to_owned();
     };

@@ -30,6 +30,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
     let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let warm_start = super::warm_start::read(settings.warm_start.as_deref(), &agent, &space)?;
 
     let folder = StudyFolder::create(args.study.as_deref(), space.name())?;
     log::to(folder.path())?;
@@ -40,6 +41,9 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     output.line(format!("program  {}", program.evaluator.join(" ")));
     output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
     output.line(format!("search   agent {agent}, seed {}, {}", seed.value(), budget.join(" or ")));
+    if let Some(warm_start) = &warm_start {
+        output.line(super::warm_start::line(warm_start));
+    }
     output.line(format!("study    {}\n", folder.path().display()));
     let record = StudyRecord {
         space,
@@ -48,6 +52,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         strategy: agent,
         lag: search::LAG,
         early_stopping,
+        warm_start,
         configuration: serde_json::to_value(&program).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);

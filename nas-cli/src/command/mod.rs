@@ -17,6 +17,7 @@ mod status;
 mod studies;
 mod train;
 mod trials;
+mod warm_start;
 
 use crate::cli::{Cli, Command};
 use crate::error::Result;

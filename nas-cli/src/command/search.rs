@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nas_core::{
     Budget, EarlyStopping, Evaluator, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
-    StudyRecord,
+    StudyRecord, WarmStart,
 };
 use nas_nn::data::{Dataset, TrainTest};
 use nas_nn::evaluator::ChildTrainer;
@@ -52,15 +52,17 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let workers = Workers::new(args.jobs, args.threads)?;
     let limits = limits(args.trials, args.time)?;
     let seed = Seed::new(settings.seed.unwrap_or(0));
+    let from = settings.warm_start.clone();
     let Networks { config, space, data, early_stopping } =
         networks(Source::of(args.data.as_deref(), args.demo)?, settings, limits, workers)?;
     let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let warm_start = super::warm_start::read(from.as_deref(), &config.agent, &space)?;
     let (train, validation) = split(&data.train, &config, seed)?;
 
     let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
     log::to(folder.path())?;
     let parts = (train.len(), validation.len());
-    header(output, &config, early_stopping, &space, seed, &data, parts, limits, folder.path());
+    header(output, &config, early_stopping, warm_start.as_ref(), &space, seed, &data, parts, limits, folder.path());
     let record = StudyRecord {
         space,
         objective: config.task.objective(),
@@ -68,6 +70,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         strategy: config.agent.clone(),
         lag: LAG,
         early_stopping,
+        warm_start,
         configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
@@ -240,6 +243,7 @@ fn header(
     output: Output,
     config: &Config,
     early_stopping: Option<EarlyStopping>,
+    warm_start: Option<&WarmStart>,
     space: &nas_core::SearchSpace,
     seed: Seed,
     data: &TrainTest,
@@ -262,5 +266,8 @@ fn header(
         config.search.epochs,
         early_stopping.map_or_else(String::new, |rule| format!(", early stopping {rule}"))
     ));
+    if let Some(warm_start) = warm_start {
+        output.line(super::warm_start::line(warm_start));
+    }
     output.line(format!("study    {}\n", folder.display()));
 }

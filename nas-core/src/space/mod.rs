@@ -5,6 +5,7 @@ mod cardinality;
 mod cell;
 mod description;
 mod diagram;
+mod difference;
 mod domain;
 mod edit;
 mod forest;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Deref;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::domain::{Domain, Pick};
@@ -85,6 +86,19 @@ impl From<&[u16]> for Tokens {
 impl FromIterator<u16> for Tokens {
     fn from_iter<I: IntoIterator<Item = u16>>(tokens: I) -> Self {
         Tokens(tokens.into_iter().collect())
+    }
+}
+
+/// A list of numbers.
+impl Serialize for Tokens {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(|tokens| Tokens(SmallVec::from_vec(tokens)))
     }
 }
 

@@ -239,6 +239,32 @@ impl SearchSpace {
         &self.inner.slots
     }
 
+    /// The slots that decide whether `slot` is open, in order: those its conditions look at, and the counts of the repeats
+    /// around it. None: it is always open.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let space = SearchSpace::builder("s")
+    ///     .choice("op", ["skip", "conv"]).integer("width", 1..=64).when("op", ["conv"]).build()?;
+    /// assert_eq!(space.opened_by(1), [0]);
+    /// assert!(space.opened_by(0).is_empty());
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When the space has no such slot.
+    pub fn opened_by(&self, slot: usize) -> Vec<usize> {
+        let (program, slots) = (&self.inner.program, &self.inner.slots);
+        let conditions = &program.variables[slots[slot].variable].conditions;
+        let targets = conditions.iter().map(|&predicate| program.predicates[predicate].target);
+        // Conditions look at no subsets, so a variable they look at is one slot.
+        let mut by: Vec<usize> = targets.map(|v| slots.partition_point(|slot| slot.variable < v)).collect();
+        by.sort_unstable();
+        by.dedup();
+        by
+    }
+
     /// Whether the options of `slot` are numbers in order: whole ones, levels or bins of a real one, a repeat's count.
     ///
     /// # Panics

@@ -1,5 +1,6 @@
 //! Never the same twice: what was proposed, and how to find what was not.
 
+use super::State;
 use crate::error::Error;
 use crate::space::{BigUint, KeySet};
 use crate::{Rng, SearchSpace, Tokens};
@@ -86,6 +87,12 @@ impl Unseen {
             }
             rank = (rank + 1_u32) % &count;
         }
+    }
+
+    /// Shows its state.
+    pub fn state(&mut self, state: &mut State) {
+        state.space(&self.space);
+        state.keys("seen", &mut self.seen);
     }
 
     fn nth(&self, rank: &BigUint) -> Result<Tokens, Error> {

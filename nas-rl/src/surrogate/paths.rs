@@ -201,7 +201,7 @@ fn sequences(operations: u64, length: usize) -> u64 {
 
 /// The cells that a space declares; where it declares none, those whose edges are choices in one scope named by their
 /// nodes: `0-1`, `0-2`, `1-2`, with `none` closing them.
-pub(super) fn cells(space: &SearchSpace) -> Vec<CellGraph> {
+pub(crate) fn cells(space: &SearchSpace) -> Vec<CellGraph> {
     if !space.cells().is_empty() {
         return space.cells().to_vec();
     }

@@ -57,6 +57,12 @@ fn begin(args: cli::Comparison, output: Output) -> Result<()> {
         let usual = agents.iter().find(|agent| *agent == CHANCE).or(agents.first());
         usual.cloned().unwrap_or_default()
     });
+    if settings.warm_start.is_some() {
+        let message = "a comparison begins cold: not every agent can begin with another study";
+        return Err(
+            Error::usage(message).next("leave --warm-start out; `nas bench --warm-from` measures what it is worth")
+        );
+    }
     let (work, space, objective, early_stopping, data, name) = if args.program.evaluator.is_some() {
         let external::Measured { program, space, objective, early_stopping } =
             external::measured(&settings, &args.program, limits)?;
@@ -170,6 +176,7 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         final_seeds: _,
         validation,
         max_memory,
+        warm_start,
     } = &args.settings;
     let cli::Program { evaluator, metric, minimize, trial_time } = &args.program;
     let given = [
@@ -186,6 +193,7 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         (final_epochs.is_some(), "--final-epochs"),
         (validation.is_some(), "--validation"),
         (max_memory.is_some(), "--max-memory"),
+        (warm_start.is_some(), "--warm-start"),
         (evaluator.is_some(), "--evaluator"),
         (metric.is_some(), "--metric"),
         (*minimize, "--minimize"),

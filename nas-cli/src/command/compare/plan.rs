@@ -103,6 +103,7 @@ impl Plan {
             strategy: agent.to_owned(),
             lag: search::LAG,
             early_stopping: self.early_stopping,
+            warm_start: None,
             configuration: serde_json::to_value(&work).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
         })
     }
