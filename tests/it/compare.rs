@@ -155,16 +155,16 @@ fn people_read_a_table_a_sentence_and_what_is_next() {
 fn a_comparison_that_dies_goes_on() {
     let whole = images();
     let mut args = IMAGES.to_vec();
-    args[9] = "12";
+    args[9] = "80";
     let expected = report(whole.path(), &args);
     let mut broken = 0;
-    for (signal, wait) in [("-KILL", 300), ("-INT", 900), ("-KILL", 1500)] {
+    for (signal, wait) in [("-KILL", 150), ("-INT", 500), ("-KILL", 1200)] {
         let folder = images();
         broken += u32::from(ended_by(signal, folder.path(), &args, Duration::from_millis(wait)));
         if !folder.path().join("both/comparison.json").exists() {
             continue;
         }
-        ended_by("-KILL", folder.path(), &["compare", "both"], Duration::from_millis(400));
+        ended_by("-KILL", folder.path(), &["compare", "both"], Duration::from_millis(300));
         assert_eq!(report(folder.path(), &["compare", "both"]), expected, "{signal} after {wait} ms");
     }
     assert!(broken > 0, "every comparison was over before it could be ended");
