@@ -148,7 +148,7 @@ impl Training {
         };
         let loss = self.program.gradients(&feed, &mut self.params)?;
         self.program.clip(limit);
-        self.program.update(&mut self.params, &mut *self.optimizer);
+        self.program.update(&mut self.params, &mut *self.optimizer)?;
         Ok(loss)
     }
 

@@ -122,7 +122,7 @@ impl Case<'_> {
             if let Some(limit) = self.clip {
                 program.clip(limit);
             }
-            program.update(&mut params, self.optimizer);
+            program.update(&mut params, self.optimizer).unwrap();
         }
         check_close("the losses", &losses, &fixture.values("losses.npy"));
         let statistics = fixture.names("buf5/");

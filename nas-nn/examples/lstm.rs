@@ -21,7 +21,7 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         let [x, y] = [0, 1].map(|shift| stretches(shift).map(|i| text[i]).collect::<Vec<f32>>());
         program.gradients(&Feed::new(batch).with("x", &x).with("y", &y), &mut params)?;
         program.clip(1.0);
-        program.update(&mut params, &mut adam);
+        program.update(&mut params, &mut adam)?;
     }
     let mut eval = Program::eval(&graph, &[logits], 1)?;
     let mut seen = text[..steps].to_vec();

@@ -208,7 +208,7 @@ pub fn train(
             if !loss.is_finite() || !norm.is_finite() {
                 return Err(TrainError::Diverged { epoch, loss: if loss.is_finite() { norm } else { loss } });
             }
-            program.update(params, optimizer.as_mut());
+            program.update(params, optimizer.as_mut())?;
             total += f64::from(loss) * n as f64;
             step += 1;
         }

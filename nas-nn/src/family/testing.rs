@@ -95,7 +95,7 @@ pub(super) fn check_overfits(family: &dyn Family) {
     for _ in 0..300 {
         loss = program.gradients(&feed, &mut params).unwrap();
         program.clip(1.0);
-        program.update(&mut params, &mut optimizer);
+        program.update(&mut params, &mut optimizer).unwrap();
     }
     // The number's second character is one of six behind the first five firsts and of two behind the last.
     let unknown = (30.0 * 6_f32.ln() + 2.0 * 2_f32.ln()) / 32.0 / steps as f32;

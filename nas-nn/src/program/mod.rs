@@ -176,7 +176,7 @@ impl Program {
         optimizer: &mut dyn Optimizer,
     ) -> Result<f32, FeedError> {
         let loss = self.gradients(feed, params)?;
-        self.update(params, optimizer);
+        self.update(params, optimizer)?;
         Ok(loss)
     }
 
@@ -198,12 +198,23 @@ impl Program {
 
     /// Updates `params` by the gradients of the last [`Program::gradients`], or of all [`Program::accumulate`] since the
     /// last update.
-    pub fn update(&mut self, params: &mut Params, optimizer: &mut dyn Optimizer) {
+    ///
+    /// # Errors
+    /// The parameters are of another graph; nothing is changed then.
+    ///
+    /// # Panics
+    /// When the program was compiled by [`Program::eval`].
+    pub fn update(&mut self, params: &mut Params, optimizer: &mut dyn Optimizer) -> Result<(), FeedError> {
+        assert!(self.plan.mode() == Mode::Train, "only a training program has gradients");
+        if params.layout() != self.plan.layout() {
+            return Err(FeedError::Parameters);
+        }
         if self.spans.is_empty() {
             self.spans = Span::of(params);
         }
         self.lead(|program| optimizer.update_rows(&mut params.values, &program.grads, &program.spans, &program.rows));
         self.examples = 0;
+        Ok(())
     }
 
     /// Forward and backward: the loss. [`Program::grads`] holds the gradients after. Running statistics are updated.
@@ -542,7 +553,7 @@ mod tests {
             for (found, expected) in program.grads().iter().zip(&whole) {
                 assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
             }
-            program.update(&mut params, &mut sgd);
+            program.update(&mut params, &mut sgd).unwrap();
         }
         // After an update nothing is left of what was accumulated.
         program.accumulate(&part(0, 5), &mut params).unwrap();
@@ -562,7 +573,7 @@ mod tests {
         assert_eq!(program.clip_value(0.5), 8.0);
         let mut sgd = crate::optim::Sgd::new(1.0);
         sgd.momentum = 0.0;
-        program.update(&mut params, &mut sgd);
+        program.update(&mut params, &mut sgd).unwrap();
         assert_eq!(params.values(), [before[0] + 0.5, before[1] - 0.25]);
     }
 }

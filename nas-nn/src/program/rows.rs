@@ -144,8 +144,8 @@ mod tests {
             if step % 4 == 3 {
                 assert_eq!(dense.clip_value(0.01), rows.clip_value(0.01));
             }
-            dense.update(&mut dense_params, &mut dense_optimizer);
-            rows.update(&mut params, &mut optimizer);
+            dense.update(&mut dense_params, &mut dense_optimizer).unwrap();
+            rows.update(&mut params, &mut optimizer).unwrap();
             assert_eq!(dense_params.values(), params.values(), "step {step}");
         }
     }

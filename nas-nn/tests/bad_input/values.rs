@@ -78,6 +78,8 @@ fn parameters_of_another_graph() {
     let before = foreign.clone();
     let text = program.gradients(&Feed::new(1), &mut foreign).unwrap_err().to_string();
     assert_eq!(text, "the parameters belong to another graph");
+    let updated = program.update(&mut foreign, &mut Sgd::new(0.1)).unwrap_err().to_string();
+    assert_eq!(updated, text);
     let text = foreign.set("linear.weight", &[4, 3], &[0.0; 12]).unwrap_err().to_string();
     assert!(text.ends_with("\"linear.weight\" is [4, 2] here and [4, 3] there"), "{text}");
     assert!(foreign.set("linear.weight", &[4, 2], &[0.0; 7]).is_err());
