@@ -7,6 +7,7 @@ mod rnn_cell;
 mod skeleton;
 #[cfg(test)]
 mod testing;
+mod text;
 mod transformer;
 
 use std::sync::Arc;
@@ -115,14 +116,6 @@ fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
     match *task {
         Task::Image { channels, height, width, classes } => Ok([channels, height, width, classes]),
         Task::Text { .. } => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
-    }
-}
-
-/// The characters of a task with text, which is all that `family` is for.
-fn text_task(family: &str, task: &Task) -> Result<usize, FamilyError> {
-    match *task {
-        Task::Text { vocabulary, .. } => Ok(vocabulary),
-        Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
     }
 }
 

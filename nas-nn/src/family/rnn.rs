@@ -4,15 +4,17 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, text_task};
+use super::{Family, FamilyError, Task, one_of, text};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::op::{Gru, Lstm};
-use crate::train::{Method, Recipe};
+use crate::train::Recipe;
 
 /// The family `rnn`.
 #[derive(Debug, Clone, Copy)]
 pub struct Rnn;
+
+const LEARNING_RATE: f32 = 5e-3;
 
 /// The most layers, which a space file may not exceed.
 const DEEPEST: usize = 16;
@@ -27,11 +29,11 @@ impl Family for Rnn {
     }
 
     fn usual_task(&self) -> Task {
-        Task::Text { vocabulary: 65, steps: 64 }
+        text::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text_task(self.name(), task)?;
+        text::vocabulary(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
             .choice("cell", ["lstm", "gru"])
             .integer("depth", 1..=3)
@@ -42,7 +44,7 @@ impl Family for Rnn {
             .choice("bridges", ["none", "residual"])
             .when("depth", [2, 3])
             .choice("norm", ["none", "layer"])
-            .choice("output", ["own", "tied"])
+            .choice("output", text::OUTPUTS)
             .float("dropout", 0.0..=0.3)
             .steps(4)
             .build()?;
@@ -62,16 +64,18 @@ impl Family for Rnn {
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text_task(self.name(), task)?;
+        let vocabulary = text::vocabulary(self.name(), task)?;
         let depth = architecture.size("depth")?;
         if depth == 0 || depth > DEEPEST {
             return Err(FamilyError::Task(format!("depth is {depth}; rnn stacks 1 to {DEEPEST} layers")));
         }
         let (width, embedding) = (architecture.size("width")?, architecture.size("embedding")?);
         let dropout = architecture.float("dropout")? as f32;
-        let is = |path: &str, option: &str| architecture.choice(path).map(|chosen| chosen == option);
-        let (lstm, bridged) = (is("cell", "lstm")?, depth > 1 && is("bridges", "residual")?);
-        let (normed, tied) = (is("norm", "layer")?, is("output", "tied")?);
+        let is = |path: &str, options: [&str; 2]| {
+            one_of(self.name(), architecture, path, &options).map(|chosen| chosen == options[1])
+        };
+        let (lstm, bridged) = (is("cell", ["gru", "lstm"])?, depth > 1 && is("bridges", ["none", "residual"])?);
+        let (normed, tied) = (is("norm", ["none", "layer"])?, text::is_tied(self.name(), architecture)?);
 
         let table = inputs[0].embedding_table(vocabulary, embedding, Init::Normal { std: 0.1 });
         let mut x = inputs[0].embedding_in(table);
@@ -85,35 +89,24 @@ impl Family for Rnn {
         }
         Ok(x.scope("head", |x| {
             let x = if normed { x.layer_norm() } else { x };
-            // The embedding's rows are as wide as itself.
-            if tied { x.linear(embedding).linear_tied(table) } else { x.linear(vocabulary) }
+            text::scores(x, table, tied)
         }))
     }
 
     fn search_recipe(&self) -> Recipe {
-        Recipe { epochs: 3, ..self.final_recipe() }
+        text::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 12,
-            batch: 16,
-            method: Method::AdamW,
-            learning_rate: 5e-3,
-            weight_decay: 1e-2,
-            warmup: 0.05,
-            max_grad_norm: 1.0,
-            ..Recipe::default()
-        }
+        text::final_recipe(LEARNING_RATE)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use nas_core::{Purpose, Seed};
-
     use super::*;
     use crate::Graph;
+    use crate::family::testing::{check_causal, check_overfits, check_two_hundred};
 
     const TASK: Task = Task::Text { vocabulary: 20, steps: 12 };
 
@@ -134,23 +127,26 @@ mod tests {
 
     #[test]
     fn no_place_sees_a_later_character() {
-        use crate::{Feed, Params, Program};
-        let space = Rnn.space(&TASK).unwrap();
-        let mut rng = Seed::new(2).stream(Purpose::Test, 0);
-        for _ in 0..8 {
+        check_causal(&Rnn, &TASK);
+    }
+
+    #[test]
+    fn two_hundred_train_a_step() {
+        check_two_hundred(&Rnn, &TASK);
+    }
+
+    #[test]
+    fn the_default_overfits() {
+        check_overfits(&Rnn);
+    }
+
+    #[test]
+    fn options_that_are_none_are_named() {
+        for (path, options) in [("cell", "gru, lstm"), ("norm", "none, layer"), ("output", "own, tied")] {
             let graph = Graph::new();
-            let input = TASK.inputs()[0].input(&graph);
-            let answer = Rnn.build(&space.sample(&mut rng), &TASK, &[input]).unwrap();
-            let params = Params::init(&graph, &mut Seed::new(1).stream(Purpose::Init, 0));
-            let mut program = Program::eval(&graph, &[answer], 1).unwrap();
-            let mut logits = |last: f32| {
-                let mut characters: Vec<f32> = (0..12).map(|i| (i % 7) as f32).collect();
-                characters[11] = last;
-                program.run(&Feed::new(1).with("characters", &characters), &params).unwrap();
-                program.output(0).to_vec()
-            };
-            let (a, b) = (logits(3.0), logits(19.0));
-            assert!(a[..11 * 20] == b[..11 * 20] && a[11 * 20..] != b[11 * 20..]);
+            let architecture = Rnn.default_architecture().with(path, Value::Choice("other".to_owned()));
+            let error = Rnn.build(&architecture, &TASK, &[TASK.inputs()[0].input(&graph)]).unwrap_err().to_string();
+            assert_eq!(error, format!("rnn has no \"other\" for \"{path}\"; options: {options}"));
         }
     }
 

@@ -9,15 +9,17 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, one_of, text_task};
+use super::{Family, FamilyError, Task, one_of, text};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::op::Activation;
-use crate::train::{Method, Recipe};
+use crate::train::Recipe;
 
 /// The family `rnn_cell`.
 #[derive(Debug, Clone, Copy)]
 pub struct RnnCell;
+
+const LEARNING_RATE: f32 = 5e-3;
 
 /// The most nodes, which a space file may not exceed either: the graph has all of them for every character.
 const MOST_NODES: usize = 12;
@@ -32,11 +34,11 @@ impl Family for RnnCell {
     }
 
     fn usual_task(&self) -> Task {
-        Task::Text { vocabulary: 65, steps: 64 }
+        text::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text_task(self.name(), task)?;
+        text::vocabulary(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
             .integer("width", 32..=64)
             .step(16)
@@ -57,7 +59,7 @@ impl Family for RnnCell {
                 }
                 cell.choice("output", ["loose_ends", "all"])
             })
-            .choice("output", ["own", "tied"])
+            .choice("output", text::OUTPUTS)
             .float("dropout", 0.0..=0.3)
             .steps(4)
             .build()?;
@@ -79,34 +81,24 @@ impl Family for RnnCell {
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text_task(self.name(), task)?;
+        let vocabulary = text::vocabulary(self.name(), task)?;
         let cell = Cell::of(architecture)?;
         let embedding = architecture.size("embedding")?;
         let dropout = architecture.float("dropout")? as f32;
-        let tied = one_of(self.name(), architecture, "output", &["own", "tied"])? == "tied";
+        let tied = text::is_tied(self.name(), architecture)?;
 
         let table = inputs[0].embedding_table(vocabulary, embedding, Init::Normal { std: 0.1 });
         let x = inputs[0].embedding_in(table).dropout(dropout);
         let x = x.scope("cell", |x| cell.unroll(x)).dropout(dropout);
-        // The embedding's rows are as wide as itself.
-        Ok(x.scope("head", |x| if tied { x.linear(embedding).linear_tied(table) } else { x.linear(vocabulary) }))
+        Ok(x.scope("head", |x| text::scores(x, table, tied)))
     }
 
     fn search_recipe(&self) -> Recipe {
-        Recipe { epochs: 3, ..self.final_recipe() }
+        text::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 12,
-            batch: 16,
-            method: Method::AdamW,
-            learning_rate: 5e-3,
-            weight_decay: 1e-2,
-            warmup: 0.1,
-            max_grad_norm: 1.0,
-            ..Recipe::default()
-        }
+        text::final_recipe(LEARNING_RATE)
     }
 }
 

@@ -69,7 +69,8 @@ pub(super) fn check_two_hundred(family: &dyn Family, task: &Task) {
     }
 }
 
-/// Checks that the default network learns 32 windows of random characters by heart, up to what the first character of a window cannot tell.
+/// Checks that the default network learns 32 windows of random characters by heart, up to the second character of a window, which the
+/// first does not tell.
 #[track_caller]
 pub(super) fn check_overfits(family: &dyn Family) {
     use rand::RngExt as _;

@@ -6,16 +6,18 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, one_of, text_task};
+use super::{Family, FamilyError, Task, one_of, text};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::layer::learned_positions;
 use crate::op::{Activation, Attention};
-use crate::train::{Method, Recipe};
+use crate::train::Recipe;
 
 /// The family `transformer`.
 #[derive(Debug, Clone, Copy)]
 pub struct Transformer;
+
+const LEARNING_RATE: f32 = 3e-3;
 
 /// The most blocks, which a space file may not exceed.
 const DEEPEST: usize = 16;
@@ -33,11 +35,11 @@ impl Family for Transformer {
     }
 
     fn usual_task(&self) -> Task {
-        Task::Text { vocabulary: 65, steps: 64 }
+        text::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text_task(self.name(), task)?;
+        text::vocabulary(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
             .integer("depth", 1..=4)
             .integer("width", 32..=128)
@@ -49,7 +51,7 @@ impl Family for Transformer {
             .choice("norm", ["layer", "rms"])
             .choice("activation", ["relu", "gelu", "silu"])
             .choice("positions", ["learned", "rotary", "none"])
-            .choice("output", ["own", "tied"])
+            .choice("output", text::OUTPUTS)
             .float("dropout", 0.0..=0.3)
             .steps(4)
             .build()?;
@@ -72,13 +74,13 @@ impl Family for Transformer {
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text_task(self.name(), task)?;
+        let vocabulary = text::vocabulary(self.name(), task)?;
         let depth = architecture.size("depth")?;
         if depth == 0 || depth > DEEPEST {
             return Err(FamilyError::Task(format!("depth is {depth}; transformer stacks 1 to {DEEPEST} blocks")));
         }
         let block = Block::of(architecture)?;
-        let tied = one_of(self.name(), architecture, "output", &["own", "tied"])? == "tied";
+        let tied = text::is_tied(self.name(), architecture)?;
 
         let characters = inputs[0];
         // Rows of length 1: tied, they then give logits of about unit size for normed features.
@@ -94,25 +96,16 @@ impl Family for Transformer {
         }
         Ok(x.scope("head", |x| {
             let x = if block.pre { block.norm(x) } else { x };
-            if tied { x.linear_tied(table) } else { x.linear(vocabulary) }
+            text::scores(x, table, tied)
         }))
     }
 
     fn search_recipe(&self) -> Recipe {
-        Recipe { epochs: 3, ..self.final_recipe() }
+        text::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 12,
-            batch: 16,
-            method: Method::AdamW,
-            learning_rate: 3e-3,
-            weight_decay: 1e-2,
-            warmup: 0.1,
-            max_grad_norm: 1.0,
-            ..Recipe::default()
-        }
+        text::final_recipe(LEARNING_RATE)
     }
 }
 
