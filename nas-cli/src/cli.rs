@@ -455,7 +455,7 @@ pub(crate) struct Compare {
     /// Instead of a table, random landscapes whose best is known, another for every seed, separated by commas: decisions x
     /// options, the weight of the pairs [default: 0.5], and whether some decisions depend on others: 20x5, 40x5:0.3,
     /// 20x5:0.5:conditional
-    #[arg(long, value_name = "LANDSCAPES", value_delimiter = ',', conflicts_with_all = ["table", "datasets", "signal", "shuffled"])]
+    #[arg(long, value_name = "LANDSCAPES", value_delimiter = ',', conflicts_with_all = ["table", "datasets", "signal", "shuffled", "warm_from"])]
     pub(crate) planted: Vec<nas_core::benchmark::Planted>,
 
     /// Who searches, separated by commas [default: those worth comparing]

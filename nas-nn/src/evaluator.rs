@@ -127,7 +127,8 @@ impl Evaluator for ChildTrainer {
         }
         let train_loss = trained.map_err(failure)?;
         let evaluation = stopped.map_or_else(|| measure(&params), Ok).map_err(failure)?;
-        Ok((evaluation.metrics)
+        Ok(evaluation
+            .metrics
             .with("train_loss", f64::from(train_loss))
             .with("parameters", cost.cost.parameters as f64)
             .with("madds", cost.cost.madds as f64)

@@ -51,15 +51,14 @@ impl Study {
         let (sender, results) = mpsc::channel();
         let again =
             self.trials.iter().filter(|trial| !trial.is_finished()).map(|trial| trial.number as usize).collect();
+        let objective = &self.record.objective.clone();
         let reason = pool.in_place_scope(|scope| {
             // Whichever way this closure is left, trials that still run must end soon: the scope waits for them.
             let _halt = SetOnDrop(&halt);
             let halt = &halt;
-            let objective = self.record.objective.clone();
             let spawn = |trial: Trial, bars: Option<Bars>, sender: Sender<Done>| {
-                let objective = objective.clone();
                 scope.spawn(move |_| {
-                    let done = worker::evaluate(&trial, bars.as_ref(), &objective, evaluator, observer, [stop, halt]);
+                    let done = worker::evaluate(&trial, bars.as_ref(), objective, evaluator, observer, [stop, halt]);
                     // Nobody listens any more when the study has failed meanwhile.
                     let _ = sender.send(done);
                 });
