@@ -29,7 +29,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Above the engine stand [`data`] (IDX files, splits, augmentation), [`train`], the [`family`] modules (a search space, a
+//! A program shares its steps among threads with the same bits ([`Program::set_threads`]), prints its plan ([`Plan::table`]) and says where the
+//! time went ([`Program::start_profile`]); it sums up parts of a batch ([`Program::accumulate`]) and clips gradients ([`Program::clip`]).
+//! [`optim`] has optimizers, schedules and a moving mean of weights ([`optim::Ema`]).
+//!
+//! Above the engine stand [`data`] (images, text, splits, augmentation), [`train`], the [`family`] modules (a search space, a
 //! builder, a hand-made default and recipes each), [`ChildTrainer`] (the evaluator of a study) and [`Network`] (trained,
 //! saved, loaded, used). Weights are shared by meeting the same path twice; an op is one file in [`op`].
 //!
