@@ -9,11 +9,10 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
+use super::image::{self, DEEPEST, STEMS};
 use super::{Family, FamilyError, Task};
-use crate::data::Augment;
 use crate::graph::Var;
 use crate::layer::relu_conv_bn;
-use crate::op::Conv2d;
 use crate::train::Recipe;
 
 /// The family `cnn_cell`.
@@ -24,12 +23,6 @@ pub struct CnnCell;
 pub(crate) const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
 
 const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x3"];
-/// Stems of the default space: each halves the image. `conv3x3`, which does not, can be written into a space file.
-const STEMS: [&str; 3] = ["conv3x3_s2", "conv5x5_s2", "conv3x3_pool"];
-
-/// The most cells of a stage. A space file that allows more is refused at once instead of planning networks of thousands of
-/// layers, each of which takes seconds.
-const DEEPEST: usize = 32;
 
 fn edge(from: usize, to: usize) -> String {
     format!("op_{from}_{to}")
@@ -45,12 +38,7 @@ impl Family for CnnCell {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        let Task::Image { height, width, .. } = *task;
-        if height.min(width) < 8 {
-            let message =
-                format!("cnn_cell halves images up to three times and needs 8×8 pixels, got {height}×{width}");
-            return Err(FamilyError::Task(message));
-        }
+        image::check_size(self.name(), task)?;
         let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
         let space = SearchSpace::builder(self.name())
             .choice("stem", STEMS)
@@ -85,21 +73,7 @@ impl Family for CnnCell {
             )));
         }
         let cell = Cell::of(architecture)?;
-        let chosen = architecture.choice("stem")?;
-        let stem = match chosen {
-            "conv3x3" => Conv2d::new(width, 3),
-            "conv3x3_s2" => Conv2d::new(width, 3).stride(2),
-            "conv5x5_s2" => Conv2d::new(width, 5).stride(2),
-            "conv3x3_pool" => Conv2d::new(width, 3),
-            other => {
-                let message = format!("there is no stem \"{other}\"; stems: conv3x3, {}", STEMS.join(", "));
-                return Err(FamilyError::Task(message));
-            }
-        };
-        let mut x = input.scope("stem", |x| x.conv(stem).batch_norm());
-        if chosen == "conv3x3_pool" {
-            x = x.max_pool2d(2);
-        }
+        let mut x = image::stem(input, architecture.choice("stem")?, width)?;
         for stage in 0..3 {
             if stage > 0 {
                 x = x.scope(&format!("reduction{stage}"), |x| reduction(x, width << stage));
@@ -112,20 +86,11 @@ impl Family for CnnCell {
     }
 
     fn search_recipe(&self) -> Recipe {
-        Recipe { epochs: 3, ..self.final_recipe() }
+        image::search_recipe()
     }
 
     fn final_recipe(&self) -> Recipe {
-        Recipe {
-            epochs: 30,
-            batch: 32,
-            learning_rate: 0.1,
-            weight_decay: 5e-4,
-            warmup: 0.1,
-            label_smoothing: 0.1,
-            augment: Augment { shift: 2, flip: true, cutout: 0 },
-            ..Recipe::default()
-        }
+        image::final_recipe()
     }
 }
 
@@ -197,45 +162,7 @@ fn reduction(x: Var<'_>, channels: usize) -> Var<'_> {
 
 #[cfg(test)]
 mod tests {
-    use nas_core::{Purpose, Seed};
-    use rand_chacha::rand_core::SeedableRng as _;
-
     use super::*;
-    use crate::{Feed, Graph, Params, Program};
-
-    const TASK: Task = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
-
-    #[test]
-    fn every_draw_builds_and_trains_a_step() {
-        let space = CnnCell.space(&TASK).unwrap();
-        let mut rng = Seed::new(1).stream(Purpose::Test, 0);
-        let images: Vec<f32> = (0..2 * 784).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-        for _ in 0..40 {
-            let architecture = space.sample(&mut rng);
-            let graph = Graph::new();
-            let logits = CnnCell.build(&architecture, &TASK, graph.input("image", &[1, 28, 28])).unwrap();
-            let loss = logits.cross_entropy(graph.class("label", 10));
-            let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
-            assert_eq!(params.len() as u64, graph.cost().parameters);
-            let mut program = Program::train(&graph, loss, &[], 2).unwrap();
-            let feed = Feed::new(2).with("image", &images).with("label", &[3.0, 7.0]);
-            let loss = program.gradients(&feed, &mut params).unwrap();
-            assert!(loss.is_finite() && program.grads().iter().all(|g| g.is_finite()), "{architecture}");
-        }
-    }
-
-    #[test]
-    fn the_default_is_in_the_space_and_odd_images_fit() {
-        let space = CnnCell.space(&TASK).unwrap();
-        space.validate(&CnnCell.default_architecture()).unwrap();
-        for (height, width) in [(8, 8), (9, 31), (28, 28), (33, 10)] {
-            let task = Task::Image { channels: 3, height, width, classes: 4 };
-            let graph = Graph::new();
-            CnnCell.build(&CnnCell.default_architecture(), &task, graph.input("image", &[3, height, width])).unwrap();
-            graph.check().unwrap();
-        }
-        assert!(CnnCell.space(&Task::Image { channels: 1, height: 7, width: 28, classes: 2 }).is_err());
-    }
 
     fn cell(operations: [&str; 6]) -> Result<Vec<Option<&str>>, FamilyError> {
         let mut architecture = CnnCell.default_architecture();

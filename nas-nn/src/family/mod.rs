@@ -1,6 +1,11 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
 mod cnn_cell;
+mod cnn_macro;
+mod image;
+mod mbconv;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +18,8 @@ use crate::graph::{Cost, Graph, Part, Var};
 use crate::train::Recipe;
 
 pub use cnn_cell::CnnCell;
+pub use cnn_macro::CnnMacro;
+pub use mbconv::MbConv;
 
 /// What a network is for: the shape of its input and of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +103,7 @@ pub trait Family: Send + Sync {
 
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell)]
+    vec![Arc::new(CnnCell), Arc::new(CnnMacro), Arc::new(MbConv)]
 }
 
 /// The family called `name`.
