@@ -34,6 +34,7 @@ fn study(space: &SearchSpace) -> StudyRecord {
         strategy: "random".to_owned(),
         lag: 4,
         early_stopping: None,
+        warm_start: None,
         configuration: serde_json::json!({ "epochs": 3 }),
     }
 }

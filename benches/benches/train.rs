@@ -46,7 +46,7 @@ fn steps(criterion: &mut Criterion) {
 }
 
 fn cell(image: Var<'_>) -> Var<'_> {
-    CnnCell.build(&all_conv3x3(), &TASK, image).expect("the architecture is of the space")
+    CnnCell.build(&all_conv3x3(), &TASK, &[image]).expect("the architecture is of the space")
 }
 
 fn start(criterion: &mut Criterion) {

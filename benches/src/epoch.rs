@@ -1,8 +1,8 @@
 //! An epoch of training on real images, for `cargo xtask bench --peers --check`: from which weights, in which order, and what
 //! accuracy our engine ends at. `benches/peers/epoch.py` trains the same network from the same weights.
 
-use nas_nn::data::Images;
 use nas_nn::data::demo::fashion_mnist_mini;
+use nas_nn::data::{Dataset, Images};
 use nas_nn::optim::{Optimizer, Schedule, Sgd};
 use nas_nn::{Feed, Graph, Params, Program, Rng};
 use rand::seq::SliceRandom as _;
@@ -51,7 +51,10 @@ struct Start {
 /// When data or network are damaged.
 pub fn epoch(seed: u64) -> Result<Epoch, Error> {
     let data = fashion_mnist_mini().map_err(|error| Error::Request(error.to_string()))?;
-    epoch_on(&data.train, &data.test, seed)
+    let (Dataset::Images(train), Dataset::Images(test)) = (&data.train, &data.test) else {
+        return Err(Error::Request("the embedded data has no images".to_owned()));
+    };
+    epoch_on(train, test, seed)
 }
 
 fn epoch_on(train: &Images, test: &Images, seed: u64) -> Result<Epoch, Error> {
@@ -123,8 +126,9 @@ mod tests {
     #[test]
     fn an_epoch_learns_and_follows_from_its_seed() {
         let data = fashion_mnist_mini().unwrap();
-        let train = data.train.subset(&(0..data.train.len()).step_by(2).collect::<Vec<_>>());
-        let test = data.test.subset(&(0..data.test.len()).step_by(10).collect::<Vec<_>>());
+        let (Dataset::Images(train), Dataset::Images(test)) = (data.train, data.test) else { panic!("no images") };
+        let train = train.subset(&(0..train.len()).step_by(2).collect::<Vec<_>>());
+        let test = test.subset(&(0..test.len()).step_by(10).collect::<Vec<_>>());
         let first = epoch_on(&train, &test, 1).unwrap();
         assert!(first.accuracy > 0.3, "{}", first.accuracy);
         assert_eq!((first.order.len(), first.learning_rates.len()), (1500, 24));

@@ -315,7 +315,7 @@ fn w3_nb201_mixed() {
             architecture.set(&format!("cell.{edge}"), operation.into());
         }
         let task = Task::Image { channels: 3, height: 16, width: 16, classes: 10 };
-        CnnCell.build(&architecture, &task, x).unwrap()
+        CnnCell.build(&architecture, &task, &[x]).unwrap()
     }
     let path = |name: &str| {
         let parts: Vec<&str> = name.split('.').collect();

@@ -102,7 +102,7 @@ fn memory_is_known_before_anything_runs() {
     for number in 0..100 {
         let architecture = space.sample(&mut Seed::new(7).stream(Purpose::Propose, number));
         let graph = Graph::new();
-        let logits = CnnCell.build(&architecture, &task, graph.input("x", &[1, 28, 28])).unwrap();
+        let logits = CnnCell.build(&architecture, &task, &[graph.input("x", &[1, 28, 28])]).unwrap();
         let loss = logits.cross_entropy(graph.class("y", 10));
         let plan = Plan::train(&graph, loss, &[], batch).unwrap();
         let fed =

@@ -1,9 +1,15 @@
 //! The command line: every command, flag and example.
 
+mod comparison;
+mod value;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use comparison::Comparison;
+use value::{bytes, duration, limit, metric};
 
 /// Reinforcement-learning neural architecture search: finds a small, accurate network for your data and keeps it.
 ///
@@ -57,10 +63,21 @@ pub(crate) enum Command {
     /// Look at data before using it
     #[command(subcommand)]
     Data(Data),
+    /// Compare agents on your own data: equal searches, several seeds, a plain verdict
+    Compare(Box<Comparison>),
     /// Compare agents on published tables, without training
     Bench(Box<Bench>),
     /// Print a completion script for your shell
     Completions(Completions),
+}
+
+/// Data inside the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Demo {
+    /// A part of Fashion-MNIST
+    Images,
+    /// A part of Shakespeare's plays
+    Text,
 }
 
 #[derive(Debug, Args, Default)]
@@ -68,13 +85,18 @@ pub(crate) enum Command {
   nas search                                  60 s on the embedded images
   nas search --trials 40 --seed 7             exactly 40 trials
   nas search my-images/ --time 10m            four IDX files in a folder
+  nas search --demo text --space rnn          a language model of characters; a text of your own: book.txt
   nas search --agent random --trials 40       the control: no learning
   nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
-    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not) [default: the embedded Fashion-MNIST subset]
+    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not), or a text (.txt) [default: the embedded Fashion-MNIST subset]
     pub(crate) data: Option<PathBuf>,
+
+    /// Search on embedded data
+    #[arg(long, value_enum, conflicts_with = "data")]
+    pub(crate) demo: Option<Demo>,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -99,7 +121,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file (space, agent, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
+    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -111,7 +133,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -137,6 +159,10 @@ pub(crate) struct Settings {
     /// Who chooses: reinforce, ppo, pqt, pqt-surrogate, evolution, tpe, random, …; an unknown name lists them all
     #[arg(long, value_name = "NAME")]
     pub(crate) agent: Option<String>,
+
+    /// Begin with what another study of the same space found, on whatever data; for agents that learn
+    #[arg(long, value_name = "STUDY")]
+    pub(crate) warm_start: Option<PathBuf>,
 
     /// The seed of every random draw [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -303,7 +329,7 @@ pub(crate) struct Evaluate {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
-    /// A folder of IDX files, whose test part is used, or a file of images; if absent, the data of the model's study
+    /// A folder of IDX files or a text, whose test part is used, or a file of images; if absent, the data of the model's study
     pub(crate) data: Option<PathBuf>,
 
     /// The labels of DATA, when it is a file of images
@@ -313,13 +339,27 @@ pub(crate) struct Evaluate {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  nas predict studies/fashion-mnist-mini t10k-images-idx3-ubyte.gz > predictions.csv")]
+  nas predict studies/fashion-mnist-mini t10k-images-idx3-ubyte.gz > predictions.csv
+  nas predict studies/shakespeare-mini prompt.txt --length 500")]
 pub(crate) struct Predict {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
-    /// A file of images in IDX form, gzipped or not, or a folder of IDX files, whose test images are used
-    pub(crate) images: PathBuf,
+    /// A file of images in IDX form, gzipped or not, or a folder of IDX files, whose test images are used; for a network of text, a
+    /// file whose text is continued
+    pub(crate) data: PathBuf,
+
+    /// How many characters continue a text
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) length: usize,
+
+    /// How freely a text is continued: 0 always takes the likeliest character, 1 draws as the network says
+    #[arg(long, value_name = "T", default_value_t = 0.8)]
+    pub(crate) temperature: f32,
+
+    /// The seed by which a text is continued
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
 
     /// Where to write the CSV [default: stdout]
     #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
@@ -368,8 +408,12 @@ pub(crate) enum Data {
 
 #[derive(Debug, Args)]
 pub(crate) struct DataPath {
-    /// A folder of IDX files [default: the embedded images]
+    /// A folder of IDX files, or a text (.txt) [default: the embedded images]
     pub(crate) data: Option<PathBuf>,
+
+    /// Look at embedded data
+    #[arg(long, value_enum, conflicts_with = "data")]
+    pub(crate) demo: Option<Demo>,
 }
 
 #[derive(Debug, Args)]
@@ -381,6 +425,9 @@ pub(crate) struct DataPath {
                                                a published setting: 12-epoch rewards, simulated clock
   nas bench --workers 1,10,100,1000 --agents evolution
                                                what more workers gain, in lockstep and without
+  nas bench --warm-from cifar10 --budget 20q  what a search on CIFAR-10 is worth to the next ones
+  nas bench --planted 20x5,40x5:conditional --budget 4000q --agents ppo-queue,evolution,local-search
+                                               long searches in large spaces whose best is known
   nas bench import mine.csv --decisions depth,op --metrics accuracy:max,ms:min
   nas bench --table mine.nastable")]
 pub(crate) struct Bench {
@@ -399,11 +446,17 @@ pub(crate) enum BenchCommand {
     Info(Info),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Compare {
     /// A table made by `nas bench import` [default: the built-in NAS-Bench-201]
     #[arg(long, value_name = "FILE")]
     pub(crate) table: Option<PathBuf>,
+
+    /// Instead of a table, random landscapes whose best is known, another for every seed, separated by commas: decisions x
+    /// options, the weight of the pairs [default: 0.5], and whether some decisions depend on others: 20x5, 40x5:0.3,
+    /// 20x5:0.5:conditional
+    #[arg(long, value_name = "LANDSCAPES", value_delimiter = ',', conflicts_with_all = ["table", "datasets", "signal", "shuffled"])]
+    pub(crate) planted: Vec<nas_core::benchmark::Planted>,
 
     /// Who searches, separated by commas [default: those worth comparing]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -413,7 +466,8 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) datasets: Vec<String>,
 
-    /// How many searches of each kind; search i of every agent has the same seed [default: 500, with --workers 20]
+    /// How many searches of each kind; search i of every agent has the same seed [default: 500, with
+    /// --workers 20, with --planted 100]
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<u64>,
 
@@ -422,7 +476,7 @@ pub(crate) struct Compare {
     pub(crate) seed: u64,
 
     /// How long a search goes on: 100q (evaluations) or 20000s (of the table's clock, rewarded with its cheaper signal); one
-    /// for all tasks or one for each [default: 200q]
+    /// for all tasks or one for each [default: 200q, with --planted 1000q]
     #[arg(long, value_name = "N[q|s]", value_delimiter = ',', value_parser = limit)]
     pub(crate) budget: Vec<nas_core::benchmark::Limit>,
 
@@ -438,17 +492,27 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "NAME", default_value = "evolution")]
     pub(crate) reference: String,
 
-    /// How near to the best counts as there, in the objective's unit
-    #[arg(long, value_name = "DISTANCE", default_value_t = 0.1)]
-    pub(crate) target: f64,
+    /// How near to the best counts as there, in the objective's unit [default: 0.1, with --planted 0.01]
+    #[arg(long, value_name = "DISTANCE")]
+    pub(crate) target: Option<f64>,
 
     /// Deal the figures to the architectures at random first: a control, on which nothing can beat random search
     #[arg(long)]
     pub(crate) shuffled: bool,
 
-    /// Simulate searches with so many workers, separated by commas, and tell when they reach the target
-    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with_all = ["at", "svg"])]
+    /// Simulate searches with so many workers, separated by commas: of a table, tell when they reach the target; of planted
+    /// landscapes, compare agents that hear of every trial so late
+    #[arg(long, value_name = "N", value_delimiter = ',')]
     pub(crate) workers: Vec<usize>,
+
+    /// Warm-start every search from one on these tasks, or `all`: cold, warm and the source's best again, side by side; by
+    /// default with 100 seeds and 50q
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', conflicts_with_all = ["workers", "svg"])]
+    pub(crate) warm_from: Vec<String>,
+
+    /// How many trials the search has that others are warm-started from
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "warm_from")]
+    pub(crate) warm_trials: usize,
 
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
@@ -505,74 +569,6 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
-/// A duration: a number of seconds, or a number with s, m, h or d.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split(text);
-    let scale = match unit {
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return Err(format!("\"{unit}\" is no unit of time; write 90s, 10m, 2h or 1d")),
-    };
-    let number: f64 = number.parse().map_err(|_| "write 90s, 10m, 2h or 1d".to_owned())?;
-    if number <= 0.0 {
-        return Err("the time must be above zero".to_owned());
-    }
-    let time = Duration::try_from_secs_f64(number * scale).map_err(|_| "that time is too long".to_owned())?;
-    if time.is_zero() { Err("the time must be above zero".to_owned()) } else { Ok(time) }
-}
-
-/// A number of bytes: plain, or with K, M, G, T (powers of 1024).
-fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text);
-    let scale = match unit.trim_end_matches("iB").trim_end_matches('B') {
-        "" => 1.0,
-        "K" | "k" => 1024.0,
-        "M" => 1024.0 * 1024.0,
-        "G" => 1024.0 * 1024.0 * 1024.0,
-        "T" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return Err(format!("\"{unit}\" is no unit of memory; write 512M or 2G")),
-    };
-    let number: f64 = number.parse().map_err(|_| "write 512M or 2G".to_owned())?;
-    let bytes = number * scale;
-    if bytes > u64::MAX as f64 {
-        return Err("that is more memory than there is".to_owned());
-    }
-    if bytes < 1.0 {
-        return Err("the memory must be above zero".to_owned());
-    }
-    Ok(bytes as u64)
-}
-
-/// A budget of evaluations (100q) or of simulated seconds (20000s).
-fn limit(text: &str) -> Result<nas_core::benchmark::Limit, String> {
-    use nas_core::benchmark::Limit;
-    let wrong = || "write a number of evaluations such as 100q, or of seconds such as 20000s".to_owned();
-    let (number, unit) = split(text);
-    match unit {
-        "" | "q" => number.parse().ok().filter(|&n: &usize| n > 0).map(Limit::Queries).ok_or_else(wrong),
-        "s" => number.parse().ok().filter(|&s: &f64| s > 0.0).map(Limit::Seconds).ok_or_else(wrong),
-        _ => Err(wrong()),
-    }
-}
-
-/// A metric's column, with `:max` or `:min`.
-fn metric(text: &str) -> Result<(String, Option<nas_core::Direction>), String> {
-    use nas_core::Direction;
-    match text.rsplit_once(':') {
-        Some((name, "max")) => Ok((name.to_owned(), Some(Direction::Maximize))),
-        Some((name, "min")) => Ok((name.to_owned(), Some(Direction::Minimize))),
-        Some((_, other)) => Err(format!("\"{other}\" is no direction; write max or min")),
-        None => Ok((text.to_owned(), None)),
-    }
-}
-
-fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -581,21 +577,5 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_and_sizes() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert!(duration("0s").is_err() && duration("-1s").is_err() && duration("5 parsecs").is_err());
-        assert!(duration("1e400h").is_err());
-        assert_eq!(bytes("2G"), Ok(2 << 30));
-        assert_eq!(bytes("512MiB"), Ok(512 << 20));
-        assert!(matches!(limit("100q"), Ok(nas_core::benchmark::Limit::Queries(100))));
-        assert!(limit("2e4").is_err() && limit("0q").is_err() && limit("-3s").is_err() && limit("5m").is_err());
-        assert!(matches!(limit("1.5s"), Ok(nas_core::benchmark::Limit::Seconds(s)) if s == 1.5));
-        assert_eq!(metric("a:b:min"), Ok(("a:b".to_owned(), Some(nas_core::Direction::Minimize))));
-        assert!(metric("acc").is_ok_and(|(_, direction)| direction.is_none()) && metric("acc:up").is_err());
-        assert!(bytes("0").is_err() && bytes("-3G").is_err() && bytes("2X").is_err());
     }
 }

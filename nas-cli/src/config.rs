@@ -8,25 +8,32 @@ use nas_nn::family::{self, Family, Task};
 use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Settings;
+use crate::cli::{Demo, Settings};
 use crate::error::{Error, Kind, Result};
 
-/// Where the images come from.
+/// Where the examples come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Source {
     /// The embedded Fashion-MNIST subset.
     Embedded,
-    /// A folder.
-    Folder(PathBuf),
+    /// The embedded text.
+    EmbeddedText,
+    /// A folder of images, or a text.
+    Path(PathBuf),
 }
 
 impl Source {
-    pub(crate) fn of(path: Option<&Path>) -> Result<Self> {
-        let Some(path) = path else { return Ok(Source::Embedded) };
+    pub(crate) fn of(path: Option<&Path>, demo: Option<Demo>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(match demo {
+                None | Some(Demo::Images) => Source::Embedded,
+                Some(Demo::Text) => Source::EmbeddedText,
+            });
+        };
         // Stored whole, so that the study can be resumed from anywhere.
         let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
-        Ok(Source::Folder(absolute))
+        Ok(Source::Path(absolute))
     }
 
     /// The data, which must be what the study began with.
@@ -44,7 +51,8 @@ impl Source {
     pub(crate) fn open(&self) -> Result<TrainTest> {
         Ok(match self {
             Source::Embedded => nas_nn::data::demo::fashion_mnist_mini()?,
-            Source::Folder(path) => nas_nn::data::open(path)?,
+            Source::EmbeddedText => nas_nn::data::demo::shakespeare_mini()?,
+            Source::Path(path) => nas_nn::data::open(path)?,
         })
     }
 
@@ -52,8 +60,9 @@ impl Source {
     pub(crate) fn name(&self) -> String {
         match self {
             Source::Embedded => "fashion-mnist-mini".to_owned(),
-            Source::Folder(path) => {
-                path.file_name().map_or_else(|| "images".to_owned(), |name| name.to_string_lossy().into_owned())
+            Source::EmbeddedText => "shakespeare-mini".to_owned(),
+            Source::Path(path) => {
+                path.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
             }
         }
     }
@@ -65,6 +74,7 @@ impl Source {
 struct File {
     space: Option<String>,
     agent: Option<String>,
+    warm_start: Option<PathBuf>,
     seed: Option<u64>,
     epochs: Option<u32>,
     early_stopping: Option<String>,
@@ -150,8 +160,6 @@ impl Work {
 
 /// The agent that searches unless another is asked for.
 pub(crate) const DEFAULT_AGENT: &str = "pqt-surrogate";
-/// The space that is searched unless another is asked for.
-pub(crate) const DEFAULT_SPACE: &str = "cnn_cell";
 
 /// Settings with the gaps filled from `file`.
 pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
@@ -164,6 +172,7 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
     Ok(Settings {
         space: flags.space.or(file.space),
         agent: flags.agent.or(file.agent),
+        warm_start: flags.warm_start.or(file.warm_start),
         seed: flags.seed.or(file.seed),
         epochs: flags.epochs.or(file.epochs),
         early_stopping: flags.early_stopping.or(file.early_stopping),
@@ -185,17 +194,33 @@ pub(crate) fn early_stopping(name: Option<&str>, epochs: Option<u32>) -> Result<
     }
 }
 
+/// [`space`] for the task that its family is shown for.
+pub(crate) fn space_without_data(name: &str) -> Result<(SearchSpace, std::sync::Arc<dyn Family>)> {
+    // The family names the task, and the file names the family.
+    let path = Path::new(name);
+    let named = if is_file(path, name) { read_space(path)?.name().to_owned() } else { name.to_owned() };
+    let task = family::family(&named).map_or_else(|_| family::CnnCell.usual_task(), |family| family.usual_task());
+    space(name, &task)
+}
+
+fn is_file(path: &Path, name: &str) -> bool {
+    path.extension().is_some() || name.contains(std::path::MAIN_SEPARATOR) || path.is_file()
+}
+
+fn read_space(path: &Path) -> Result<SearchSpace> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
+    SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+}
+
 /// The space called `name`, or in the file of that name, for `task`, with the family that builds it.
 pub(crate) fn space(name: &str, task: &Task) -> Result<(SearchSpace, std::sync::Arc<dyn Family>)> {
     let path = Path::new(name);
-    let is_file = path.extension().is_some() || name.contains(std::path::MAIN_SEPARATOR) || path.is_file();
-    if !is_file {
+    if !is_file(path, name) {
         let family = family::family(name)
             .map_err(|e| Error::usage(e.to_string()).next("`nas space list`, or give a TOML file"))?;
         return Ok((family.space(task)?, family));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
-    let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let space = read_space(path)?;
     let family = family::family(space.name()).map_err(|e| {
         let advice = "a space file's name is the family that builds it; start from `nas space show cnn_cell`";
         Error::usage(format!("{}: {e}", path.display())).next(advice)

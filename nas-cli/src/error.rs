@@ -9,6 +9,7 @@ use nas_nn::family::FamilyError;
 use nas_nn::network::NetworkError;
 
 use crate::output;
+use crate::study_folder::COMPARISON;
 
 /// Which kind of trouble it is; scripts see it as the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,19 @@ impl From<CoreError> for Error {
                 "continue it with `nas resume {}` or choose another folder with --study",
                 output::typed(&path)
             )),
-            CoreError::NotFound { .. } => Self::new(Kind::Study, message).next("list studies with `nas studies`"),
+            CoreError::NotFound { path } => {
+                let holds = |folder: &&Path| folder.join(COMPARISON).is_file();
+                let comparison = [Some(path.as_path()), path.parent()].into_iter().flatten().find(holds);
+                Self::new(Kind::Study, message).next(comparison.map_or_else(
+                    || "list studies with `nas studies`".to_owned(),
+                    |folder| {
+                        let folder = output::typed(folder);
+                        format!(
+                            "it is a comparison: `nas compare {folder}` continues it, `nas studies {folder}` lists it"
+                        )
+                    },
+                ))
+            }
             CoreError::Locked { .. } => {
                 Self::new(Kind::Study, message).next("wait until it ends, or look at it with `nas status`")
             }
@@ -118,7 +131,9 @@ impl From<nas_core::benchmark::BenchmarkError> for Error {
                 Self::new(Kind::Io, format!("{} exists already and is not overwritten", path.display()))
             }
             BenchmarkError::Io { .. } => Self::new(Kind::Io, message),
-            BenchmarkError::Unknown { .. } | BenchmarkError::Lacks { .. } => Self::new(Kind::Usage, message),
+            BenchmarkError::Unknown { .. } | BenchmarkError::Lacks { .. } | BenchmarkError::Planted { .. } => {
+                Self::new(Kind::Usage, message)
+            }
             _ => Self::new(Kind::Data, message),
         }
     }

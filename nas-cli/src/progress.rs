@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::{Event, Observer, Trial};
+use nas_core::{Event, Observer, Trial, TrialState};
 
 use crate::output::{self, Output};
 
@@ -109,30 +109,34 @@ pub(crate) fn describe(trial: &Trial) -> String {
     trial.architecture.to_string().replace(',', " ")
 }
 
+/// Writes an event into the log.
+pub(crate) fn note(event: &Event<'_>) {
+    match event {
+        Event::Started { trial } => {
+            tracing::info!(trial = trial.number, origin = %trial.origin, architecture = %trial.architecture, "started");
+        }
+        Event::Epoch { trial, epoch, epochs, metrics } => {
+            tracing::debug!(trial, epoch, epochs, train_loss = metrics.get("train_loss"), "epoch");
+        }
+        Event::Finished { trial } => match &trial.state {
+            TrialState::Failed { failure } => tracing::warn!(trial = trial.number, %failure, "failed"),
+            _ => {
+                tracing::info!(trial = trial.number, reward = trial.reward(), seconds = trial.seconds, "finished");
+            }
+        },
+        Event::Stopping { reason } => tracing::info!(%reason, "stopping"),
+        _ => {}
+    }
+}
+
 impl Observer for Progress {
     fn event(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        note(event);
         match event {
-            Event::Started { trial } => {
-                tracing::info!(trial = trial.number, origin = %trial.origin, architecture = %trial.architecture, "started");
-            }
-            Event::Epoch { trial, epoch, epochs, metrics } => {
-                tracing::debug!(trial, epoch, epochs, train_loss = metrics.get("train_loss"), "epoch");
-            }
             Event::Finished { trial } => {
                 state.finished += 1;
-                match &trial.state {
-                    nas_core::TrialState::Failed { failure } => {
-                        state.failed += 1;
-                        tracing::warn!(trial = trial.number, %failure, "failed");
-                    }
-                    _ => tracing::info!(
-                        trial = trial.number,
-                        reward = trial.reward(),
-                        seconds = trial.seconds,
-                        "finished"
-                    ),
-                }
+                state.failed += u64::from(trial.reward().is_none());
             }
             Event::Observed { trial, best, diagnostics } => {
                 if let Some(entropy) = diagnostics.get("entropy_normalised") {
@@ -146,7 +150,6 @@ impl Observer for Progress {
                     &serde_json::json!({"event": "trial", "trial": trial, "best": best, "diagnostics": diagnostics}),
                 );
             }
-            Event::Stopping { reason } => tracing::info!(%reason, "stopping"),
             _ => {}
         }
         self.live(&state);

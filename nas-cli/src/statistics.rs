@@ -1,5 +1,8 @@
 //! Means, spreads and the plain verdict on two groups of figures.
 
+use nas_core::Objective;
+use nas_rl::statistics::student_quantile;
+
 /// A mean and a sample standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Summary {
@@ -49,7 +52,7 @@ impl Difference {
         } else {
             spread.powi(2) / (va.powi(2) / (a.n - 1) as f64 + vb.powi(2) / (b.n - 1) as f64)
         };
-        Some(Difference { mean: a.mean - b.mean, half_width: student(freedom) * spread.sqrt() })
+        Some(Difference { mean: a.mean - b.mean, half_width: student_quantile(0.975, freedom) * spread.sqrt() })
     }
 
     /// Whether the interval lies above zero.
@@ -58,21 +61,36 @@ impl Difference {
     }
 }
 
-/// The 97.5 % quantile of Student's t: Cornish–Fisher's expansion, within 1 % from 3 degrees of freedom; exact for 1, 2.
-fn student(freedom: f64) -> f64 {
-    const Z: f64 = 1.959_964;
-    // Between whole numbers of few degrees the larger quantile is taken.
-    if freedom < 2.0 {
-        return 12.706;
+/// How differences are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Accuracies in points, hundredths.
+    Points,
+    /// As they are.
+    Plain,
+}
+
+impl Unit {
+    /// That of a study's metric.
+    pub(crate) fn of(objective: &Objective) -> Self {
+        if objective.metric == "accuracy" { Unit::Points } else { Unit::Plain }
     }
-    if freedom < 3.0 {
-        return 4.303;
+
+    /// A difference of scores.
+    pub(crate) fn amount(self, difference: f64) -> String {
+        match self {
+            Unit::Points => format!("{:.1}", 100.0 * difference),
+            Unit::Plain => format!("{difference:.4}"),
+        }
     }
-    let (z3, z5, z7) = (Z.powi(3), Z.powi(5), Z.powi(7));
-    let first = (z3 + Z) / 4.0 / freedom;
-    let second = (5.0 * z5 + 16.0 * z3 + 3.0 * Z) / 96.0 / freedom.powi(2);
-    let third = (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * Z) / 384.0 / freedom.powi(3);
-    Z + first + second + third
+
+    /// What follows the amount.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Unit::Points => " points",
+            Unit::Plain => "",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,15 +102,6 @@ mod tests {
         let summary = Summary::of(&[1.0, 2.0, 3.0]).unwrap();
         assert_eq!((summary.mean, summary.sd, summary.n), (2.0, 1.0, 3));
         assert_eq!(Summary::of(&[]), None);
-    }
-
-    #[test]
-    fn quantiles_of_student() {
-        for (freedom, expected) in
-            [(1.0, 12.706), (2.0, 4.303), (3.0, 3.182), (5.0, 2.571), (10.0, 2.228), (100.0, 1.984)]
-        {
-            assert!((student(freedom) - expected).abs() < 0.01 * expected, "{freedom}: {}", student(freedom));
-        }
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::config::{Config, Work};
 use crate::error::{Error, Kind, Result};
 use crate::output;
 
+/// The file that makes a folder of studies a comparison.
+pub(crate) const COMPARISON: &str = "comparison.json";
+
 /// The folder of a study.
 #[derive(Debug, Clone)]
 pub(crate) struct StudyFolder {
@@ -57,11 +60,17 @@ impl StudyFolder {
         if path.exists() {
             return Ok(());
         }
-        // Under another name until they are whole: their presence says that the study is finished.
-        let part = path.with_extension("part");
-        let text = format!("{results:#}\n");
-        let stored = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, &path));
-        stored.map_err(|e| Error::io("writing", &path, &e))
+        // Their presence says that the study is finished.
+        write_whole(&path, results)
+    }
+
+    /// After how many trials it first ended with its results.
+    pub(crate) fn first_end(&self) -> Option<usize> {
+        let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let ends = entries.filter_map(|e| {
+            e.file_name().to_str()?.strip_prefix("results-")?.strip_suffix(".json")?.parse::<usize>().ok()
+        });
+        ends.min()
     }
 
     /// Whether it runs, has ended with its final training, or waits to be resumed.
@@ -125,6 +134,13 @@ impl StudyFolder {
             nas_core::Error::Damaged { path: self.path.clone(), why }.into()
         })
     }
+}
+
+/// Writes JSON under another name until it is whole.
+pub(crate) fn write_whole(path: &Path, value: &serde_json::Value) -> Result<()> {
+    let part = path.with_extension("part");
+    let stored = std::fs::write(&part, format!("{value:#}\n")).and_then(|()| std::fs::rename(&part, path));
+    stored.map_err(|e| Error::io("writing", path, &e))
 }
 
 /// Where a study stands.

@@ -262,6 +262,20 @@ pub enum Error {
     /// A strategy cannot go on.
     #[error("the strategy cannot go on: {0}")]
     Strategy(String),
+    /// A strategy that cannot begin with what another study found.
+    #[error(
+        "the strategy \"{strategy}\" cannot be warm-started: it learns nothing that another study could begin with"
+    )]
+    Cold {
+        /// Its name.
+        strategy: String,
+    },
+    /// A study that another one cannot begin with.
+    #[error("{0}")]
+    WarmStart(String),
+    /// A snapshot that does not fit.
+    #[error(transparent)]
+    Snapshot(#[from] crate::strategy::SnapshotError),
     /// A budget that is no budget.
     #[error("{0}")]
     Budget(String),

@@ -32,6 +32,7 @@
 //!     strategy: "random".to_owned(),
 //!     lag: StudyRecord::LAG,
 //!     early_stopping: None,
+//!     warm_start: None,
 //!     configuration: serde_json::Value::Null,
 //! };
 //! let strategy = Box::new(RandomSearch::new(space, record.seed));
@@ -70,6 +71,6 @@ pub use space::{SearchSpace, Tokens};
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;
 pub use storage::{MemoryStorage, Storage, StudyRecord};
-pub use strategy::{Diagnostics, Observed, Proposal, Strategy};
+pub use strategy::{Diagnostics, Observed, Proposal, Strategy, WarmStart};
 pub use study::{Budget, Outcome, Study};
 pub use trial::{Failure, Origin, Trial, TrialState};

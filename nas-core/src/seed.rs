@@ -27,7 +27,7 @@ pub enum Purpose {
     Retrain,
     /// Initial values of the policy.
     Policy,
-    /// Tests and examples.
+    /// Tests, examples and planted landscapes.
     Test,
     /// Everything drawn while one trial is evaluated.
     Trial,

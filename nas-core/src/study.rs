@@ -58,6 +58,7 @@ const MOST_LAG: usize = 4096;
 ///     strategy: "random".to_owned(),
 ///     lag: StudyRecord::LAG,
 ///     early_stopping: None,
+///     warm_start: None,
 ///     configuration: serde_json::Value::Null,
 /// };
 /// let strategy = Box::new(RandomSearch::new(space, seed));
@@ -99,13 +100,15 @@ pub struct Study {
 }
 
 impl Study {
-    /// A new study, stored in an empty `storage`. `strategy` must be fresh: nothing proposed, nothing observed.
+    /// A new study, stored in an empty `storage`. `strategy` must be fresh: nothing proposed, nothing observed. When the
+    /// record has a [`warm_start`](StudyRecord::warm_start), the strategy begins with it.
     ///
     /// # Errors
     /// [`Error::Exists`] when the storage has a study, [`Error::Mismatch`] when the strategy is not the record's,
-    /// [`Error::Budget`] for an impossible lag, or what the storage says.
+    /// [`Error::Cold`] when it cannot be warm-started, [`Error::Budget`] for an impossible lag, or what the storage says.
     pub fn create(record: StudyRecord, strategy: Box<dyn Strategy>, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         check(&record, strategy.as_ref())?;
+        let strategy = warmed(&record, strategy)?;
         storage.create(&record)?;
         Ok(Study::new(record, strategy, storage))
     }
@@ -138,6 +141,7 @@ impl Study {
         };
         let strategy = build(&record)?;
         check(&record, strategy.as_ref())?;
+        let strategy = warmed(&record, strategy)?;
         let mut study = Study::new(record, strategy, storage);
         study.trials = study.storage.trials()?;
         study.replay(watch)?;
@@ -301,6 +305,14 @@ impl Study {
         self.broken = Some(error.to_string());
         error
     }
+}
+
+/// The strategy, begun with what the record says.
+fn warmed(record: &StudyRecord, mut strategy: Box<dyn Strategy>) -> Result<Box<dyn Strategy>, Error> {
+    if let Some(warm_start) = &record.warm_start {
+        strategy.warm_start(&warm_start.observed(&record.space)?)?;
+    }
+    Ok(strategy)
 }
 
 fn check(record: &StudyRecord, strategy: &dyn Strategy) -> Result<(), Error> {

@@ -22,6 +22,11 @@ pub enum Origin {
         /// The number of that trial.
         parent: u64,
     },
+    /// Taken from the study that this one was warm-started from, as it was or with one decision changed.
+    Source {
+        /// The number that the trial has there.
+        trial: u64,
+    },
     /// Given by the user.
     Given,
 }
@@ -32,6 +37,7 @@ impl fmt::Display for Origin {
             Origin::Random => f.write_str("random"),
             Origin::Policy { updates } => write!(f, "policy (update {updates})"),
             Origin::Mutation { parent } => write!(f, "mutation of {parent}"),
+            Origin::Source { trial } => write!(f, "trial {trial} of the source"),
             Origin::Given => f.write_str("given"),
         }
     }

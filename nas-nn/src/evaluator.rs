@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Trial};
 
-use crate::data::{Images, Normalize};
+use crate::data::{Dataset, Preparation};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
@@ -12,14 +12,14 @@ use crate::{Params, Plan};
 
 /// Trains the child network of a trial on one part of the data and measures it on another.
 ///
-/// Its metrics: `accuracy` and `loss` on the validation part, `train_loss`, `parameters`, `madds` (multiply-adds for one
+/// Its metrics: those of [`Evaluation`] on the validation part, `train_loss`, `parameters`, `madds` (multiply-adds for one
 /// example), `memory` (bytes to train it).
 pub struct ChildTrainer {
     family: Arc<dyn Family>,
     task: Task,
-    train: Images,
-    validation: Images,
-    normalize: Normalize,
+    train: Dataset,
+    validation: Dataset,
+    preparation: Preparation,
     recipe: Recipe,
     max_memory: u64,
     threads: usize,
@@ -60,23 +60,23 @@ pub fn training_plan(
     batch: usize,
 ) -> Result<(Cost, Plan), FamilyError> {
     let graph = Graph::new();
-    let classifier = family::classifier(&graph, family, architecture, task, 0.0)?;
-    Ok((graph.cost(), Plan::train(&graph, classifier.loss, &[], batch)?))
+    let model = family::model(&graph, family, architecture, task, 0.0)?;
+    Ok((graph.cost(), Plan::train(&graph, model.loss, &[], batch)?))
 }
 
 impl ChildTrainer {
-    /// Trains on `train` and measures on `validation`, both normalised by what is fitted on `train`; a network that needs
+    /// Trains on `train` and measures on `validation`, both prepared by what is fitted on `train`; a network that needs
     /// more than `max_memory` bytes to train fails before anything is allocated.
     pub fn new(
         family: Arc<dyn Family>,
         task: Task,
-        train: Images,
-        validation: Images,
+        train: Dataset,
+        validation: Dataset,
         recipe: Recipe,
         max_memory: u64,
     ) -> Self {
-        let normalize = Normalize::fit(&train);
-        ChildTrainer { family, task, train, validation, normalize, recipe, max_memory, threads: 1 }
+        let preparation = train.prepare();
+        ChildTrainer { family, task, train, validation, preparation, recipe, max_memory, threads: 1 }
     }
 
     /// The same with `threads` threads for each child; 1 is fastest while there are as many children at a time as cores.
@@ -102,11 +102,11 @@ impl Evaluator for ChildTrainer {
         }
         let graph = Graph::new();
         let smoothing = self.recipe.label_smoothing;
-        let network = family::classifier(&graph, &*self.family, &trial.architecture, &self.task, smoothing)
-            .map_err(infeasible)?;
+        let network =
+            family::model(&graph, &*self.family, &trial.architecture, &self.task, smoothing).map_err(infeasible)?;
         let mut params = Params::init(&graph, &mut trial.seed.stream(Purpose::Init, 0));
         let measure = |params: &Params| {
-            train::evaluate(&graph, network.logits, params, &self.validation, &self.normalize, self.threads)
+            train::evaluate(&graph, network.answer, params, &self.validation, &self.preparation, self.threads)
         };
         let mut progress =
             Progress { report, epochs: self.recipe.epochs, measure: &measure, stopped: None, refused: None };
@@ -115,7 +115,7 @@ impl Evaluator for ChildTrainer {
             network.loss,
             &mut params,
             &self.train,
-            &self.normalize,
+            &self.preparation,
             &self.recipe,
             trial.seed,
             TrainOptions { threads: self.threads, profile: false },
@@ -127,16 +127,12 @@ impl Evaluator for ChildTrainer {
         }
         let train_loss = trained.map_err(failure)?;
         let evaluation = stopped.map_or_else(|| measure(&params), Ok).map_err(failure)?;
-        Ok(metrics(&evaluation)
+        Ok((evaluation.metrics)
             .with("train_loss", f64::from(train_loss))
             .with("parameters", cost.cost.parameters as f64)
             .with("madds", cost.cost.madds as f64)
             .with("memory", cost.memory as f64))
     }
-}
-
-fn metrics(evaluation: &Evaluation) -> Metrics {
-    Metrics::new().with("accuracy", evaluation.accuracy).with("loss", evaluation.loss)
 }
 
 struct Progress<'a, 'r> {
@@ -160,7 +156,7 @@ impl Listener for Progress<'_, '_> {
             return Ok(true);
         }
         let evaluation = (self.measure)(params)?;
-        let goes_on = self.report.goes_on(epoch, &metrics(&evaluation));
+        let goes_on = self.report.goes_on(epoch, &evaluation.metrics);
         if goes_on != Ok(true) {
             self.stopped = Some(evaluation);
         }
@@ -189,14 +185,15 @@ mod tests {
     use nas_core::{Origin, Seed, TrialState};
 
     use super::*;
+    use crate::data::Images;
     use crate::family::CnnCell;
 
     /// Twelve images of 8×8 pixels in two classes, one bright and one dark.
-    fn images() -> Images {
+    fn images() -> Dataset {
         let labels: Vec<u32> = (0..12).map(|i| i % 2).collect();
         let pixels = labels.iter().flat_map(|&l| (0..64_u32).map(move |p| (l * 150 + p) as u8)).collect();
         let class_names = vec!["dark".to_owned(), "bright".to_owned()];
-        Images { channels: 1, height: 8, width: 8, classes: 2, class_names, pixels, labels }
+        Dataset::Images(Images { channels: 1, height: 8, width: 8, classes: 2, class_names, pixels, labels })
     }
 
     fn evaluate(recipe: Recipe, max_memory: u64, stop: bool) -> Result<Metrics, Failure> {

@@ -48,6 +48,7 @@ pub mod op;
 pub mod optim;
 mod params;
 pub mod program;
+pub mod task;
 #[cfg(test)]
 mod testing;
 pub mod train;

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nas_core::{Architecture, Metrics, Purpose, Seed};
+use rand::RngExt as _;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::Params;
-use crate::data::{Images, Normalize};
+use crate::data::{Dataset, Normalize, Preparation, Text};
 use crate::error::ModelError;
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
+use crate::{Feed, Params, Program, Rng};
 
 /// A network that a family built, with its parameters and everything needed to use it on new data.
 ///
@@ -31,7 +32,7 @@ pub struct Network {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// The version of this file's form: 1.
+    /// The version of this file's form: 2.
     pub version: u32,
     /// The family's name.
     pub family: String,
@@ -39,10 +40,10 @@ pub struct About {
     pub task: Task,
     /// What was built.
     pub architecture: Architecture,
-    /// The names of the classes, in order.
+    /// The names of the target's classes, in order.
     pub classes: Vec<String>,
-    /// How images are prepared; fitted on the training data.
-    pub normalize: Normalize,
+    /// How examples are prepared; fitted on the training data.
+    pub preparation: Preparation,
     /// The recipe it was trained by.
     pub recipe: Recipe,
     /// The seed of its training.
@@ -54,37 +55,62 @@ pub struct About {
     pub weights: String,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+impl About {
+    /// # Errors
+    /// What does not fit the task, in words.
+    fn check(&self) -> Result<(), String> {
+        match (&self.task, &self.preparation) {
+            (Task::Image { channels, .. }, Preparation::Images(Normalize { mean, std })) => {
+                let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
+                if mean.len() != *channels || std.len() != *channels || !usable {
+                    return Err(format!("its normalisation does not fit {channels} channels: {mean:?}, {std:?}"));
+                }
+            }
+            (Task::Text { vocabulary, .. }, Preparation::Text { alphabet }) => {
+                let found = alphabet.chars().count();
+                if found != *vocabulary {
+                    return Err(format!("its alphabet has {found} characters and its task {vocabulary}"));
+                }
+            }
+            (task, preparation) => return Err(format!("its preparation is not for {task}: {preparation:?}")),
+        }
+        let classes = self.task.target().classes.unwrap_or(0);
+        if self.classes.len() != classes {
+            return Err(format!("it names {} classes and has {classes}", self.classes.len()));
+        }
+        Ok(())
+    }
+}
 
 impl Network {
     /// A network freshly trained on `data` by `recipe`.
     ///
     /// # Errors
     /// When the architecture cannot be built ([`NetworkError::Family`]) or training ends early ([`NetworkError::Train`]).
-    #[expect(clippy::too_many_arguments, reason = "everything a training needs")]
     pub fn train(
         family: Arc<dyn Family>,
         architecture: &Architecture,
-        task: Task,
-        data: &Images,
+        data: &Dataset,
         recipe: &Recipe,
         seed: Seed,
         options: TrainOptions,
         listener: &mut dyn Listener,
     ) -> Result<Self, NetworkError> {
-        let normalize = Normalize::fit(data);
+        let (task, preparation) = (data.task(), data.prepare());
         let graph = Graph::new();
-        let classifier = family::classifier(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
+        let model = family::model(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
         let mut params = Params::init(&graph, &mut seed.stream(Purpose::Init, 0));
-        let loss = classifier.loss;
-        let loss = train::train(&graph, loss, &mut params, data, &normalize, recipe, seed, options, listener)?;
+        let loss = model.loss;
+        let loss = train::train(&graph, loss, &mut params, data, &preparation, recipe, seed, options, listener)?;
         let about = About {
             version: VERSION,
             family: family.name().to_owned(),
             task,
             architecture: architecture.clone(),
-            classes: data.class_names.clone(),
-            normalize,
+            classes: data.class_names(),
+            preparation,
             recipe: recipe.clone(),
             seed,
             metrics: Metrics::new().with("train_loss", f64::from(loss)),
@@ -120,48 +146,96 @@ impl Network {
     /// When the family no longer builds this architecture.
     pub fn cost(&self) -> Result<Cost, FamilyError> {
         let graph = Graph::new();
-        family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        family::model(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
         Ok(graph.cost())
     }
 
     /// How good it is on `data`.
     ///
     /// # Errors
-    /// When the images or classes are not what it was trained on.
-    pub fn evaluate(&self, data: &Images) -> Result<Evaluation, NetworkError> {
+    /// When the examples or classes are not what it was trained on.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation, NetworkError> {
         self.check(data)?;
-        let Task::Image { classes, .. } = self.about.task;
-        if let Some(label) = data.labels.iter().find(|&&label| label as usize >= classes) {
+        if let (Task::Image { classes, .. }, Dataset::Images(images)) = (&self.about.task, data)
+            && let Some(label) = images.labels.iter().find(|&&label| label as usize >= *classes)
+        {
             return Err(NetworkError::Data(format!(
                 "the data has the label {label}, the network knows {classes} classes"
             )));
         }
         let graph = Graph::new();
-        let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
-        Ok(train::evaluate(&graph, net.logits, &self.params, data, &self.about.normalize, self.threads)?)
+        let net = family::model(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        Ok(train::evaluate(&graph, net.answer, &self.params, data, &self.about.preparation, self.threads)?)
     }
 
-    /// The class probabilities of every image, one row an image.
+    /// The class probabilities of every target, one row a target.
     ///
     /// # Errors
-    /// When the images are not of the size it was trained on.
-    pub fn predict(&self, data: &Images) -> Result<Vec<Vec<f32>>, NetworkError> {
+    /// When the examples are not of the size it was trained on.
+    pub fn predict(&self, data: &Dataset) -> Result<Vec<Vec<f32>>, NetworkError> {
         self.check(data)?;
         let graph = Graph::new();
-        let net = family::classifier(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
-        let flat = train::predict(&graph, net.logits, &self.params, data, &self.about.normalize, self.threads)?;
+        let net = family::model(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        let flat = train::predict(&graph, net.answer, &self.params, data, &self.about.preparation, self.threads)?;
         Ok(flat.chunks_exact(self.about.classes.len().max(1)).map(<[f32]>::to_vec).collect())
     }
 
-    fn check(&self, data: &Images) -> Result<(), NetworkError> {
-        let Task::Image { channels, height, width, .. } = self.about.task;
-        if (data.channels, data.height, data.width) == (channels, height, width) {
+    /// `length` characters that follow `text`, each drawn from what the network expects after up to a window of characters before;
+    /// `temperature` 0 always takes the likeliest. Characters that it does not know are not drawn.
+    ///
+    /// # Errors
+    /// When the network is not for text, or the temperature is negative or not finite.
+    pub fn continue_text(
+        &self,
+        text: &str,
+        length: usize,
+        temperature: f32,
+        seed: Seed,
+    ) -> Result<String, NetworkError> {
+        let (Task::Text { vocabulary, steps }, Preparation::Text { alphabet }) =
+            (&self.about.task, &self.about.preparation)
+        else {
+            return Err(NetworkError::Data(format!("the network is for {}, it continues no text", self.about.task)));
+        };
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            return Err(NetworkError::Data(format!("the temperature is {temperature}; it must be 0 or more")));
+        }
+        let graph = Graph::new();
+        let net = family::model(&graph, &*self.family, &self.about.architecture, &self.about.task, 0.0)?;
+        let mut program = Program::eval(&graph, &[net.answer], 1).map_err(TrainError::from)?;
+        let alphabet: Vec<char> = alphabet.chars().collect();
+        let mut characters = Text::encode(&alphabet, text);
+        let begin = characters.len();
+        if characters.is_empty() {
+            characters.push(0);
+        }
+        let mut rng = seed.stream(Purpose::Propose, 0);
+        for _ in 0..length {
+            // No later character is seen at a place, so what stands behind the last one does not matter.
+            let seen = &characters[characters.len().saturating_sub(*steps)..];
+            let mut window = vec![0.0; *steps];
+            window.iter_mut().zip(seen).for_each(|(x, &character)| *x = character as f32);
+            program.run(&Feed::new(1).with("characters", &window), &self.params).map_err(TrainError::from)?;
+            let logits = &program.output(0)[(seen.len() - 1) * vocabulary..][1..*vocabulary];
+            characters.push(1 + draw(logits, temperature, &mut rng) as u32);
+        }
+        let new = if begin == 0 { 1 } else { begin };
+        Ok(characters[new..].iter().map(|&character| alphabet[character as usize]).collect())
+    }
+
+    /// Whether the data's examples are of the form the network was trained on.
+    fn check(&self, data: &Dataset) -> Result<(), NetworkError> {
+        let (found, trained) = (data.task(), &self.about.task);
+        if found.inputs() == trained.inputs() {
             return Ok(());
         }
-        Err(NetworkError::Data(format!(
-            "the images are {}×{}×{}, the network was trained on {channels}×{height}×{width}",
-            data.channels, data.height, data.width
-        )))
+        let message = match (&found, trained) {
+            (Task::Image { channels: c, height: h, width: w, .. }, Task::Image { channels, height, width, .. }) => {
+                format!("the images are {c}×{h}×{w}, the network was trained on {channels}×{height}×{width}")
+            }
+            _ => format!("the data is {found}, the network was trained on {trained}"),
+        };
+        Err(NetworkError::Data(message))
     }
 
     /// Writes `path` with the endings `.safetensors` and `.json`. Each file appears whole or not at all.
@@ -214,20 +288,9 @@ impl Network {
         }
         let family = family::family(&about.family).map_err(|e| bad(&json, e.to_string()))?;
         let graph = Graph::new();
-        family::classifier(&graph, &*family, &about.architecture, &about.task, 0.0)
+        family::model(&graph, &*family, &about.architecture, &about.task, 0.0)
             .map_err(|e| bad(&json, e.to_string()))?;
-        let Task::Image { classes, channels, .. } = about.task;
-        let Normalize { mean, std } = &about.normalize;
-        let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
-        if mean.len() != channels || std.len() != channels || !usable {
-            return Err(bad(
-                &json,
-                format!("its normalisation does not fit {channels} channels: {:?}", about.normalize),
-            ));
-        }
-        if about.classes.len() != classes {
-            return Err(bad(&json, format!("it names {} classes and has {classes}", about.classes.len())));
-        }
+        about.check().map_err(|why| bad(&json, why))?;
         let mut params = Params::init(&graph, &mut about.seed.stream(Purpose::Init, 0));
         let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(&weights, e.to_string()))?;
         let wanted: Vec<(String, Vec<usize>)> =
@@ -252,6 +315,23 @@ impl Network {
         }
         Ok(Network { family, about, params, threads: 1 })
     }
+}
+
+/// A class drawn from the softmax of `logits` / `temperature`; the likeliest for 0.
+fn draw(logits: &[f32], temperature: f32, rng: &mut Rng) -> usize {
+    let likeliest = train::best(logits);
+    if temperature == 0.0 {
+        return likeliest;
+    }
+    let weight = |logit: f32| f64::from((logit - logits[likeliest]) / temperature).exp();
+    let mut at = rng.random::<f64>() * logits.iter().map(|&logit| weight(logit)).sum::<f64>();
+    for (class, &logit) in logits.iter().enumerate() {
+        at -= weight(logit);
+        if at < 0.0 {
+            return class;
+        }
+    }
+    likeliest
 }
 
 /// What can go wrong with a network in use.

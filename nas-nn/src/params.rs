@@ -126,8 +126,12 @@ impl Params {
     pub fn set(&mut self, path: &str, dims: &[usize], values: &[f32]) -> Result<(), GraphError> {
         let fail = |message: String| Err(GraphError::Parameters { message });
         let Some(tensor) = self.get(path) else { return fail(format!("there is no tensor \"{path}\"")) };
-        if tensor.dims != dims || tensor.values.len() != values.len() {
+        if tensor.dims != dims {
             return fail(format!("\"{path}\" is {:?} here and {dims:?} there", tensor.dims));
+        }
+        let (expected, found) = (tensor.values.len(), values.len());
+        if expected != found {
+            return fail(format!("\"{path}\" {dims:?} holds {expected} numbers, got {found}"));
         }
         self.get_mut(path).expect("just found").copy_from_slice(values);
         Ok(())
@@ -140,5 +144,26 @@ impl Params {
     /// Whether every number is finite.
     pub fn is_finite(&self) -> bool {
         self.values.iter().all(|x| x.is_finite())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn values_that_do_not_fit_change_nothing() {
+        let graph = Graph::new();
+        let _ = graph.input("x", &[3]).linear(2);
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(1));
+        let before = params.clone();
+        let mut says = |path, dims: &[usize], values| params.set(path, dims, values).unwrap_err().to_string();
+        let here = "the parameters belong to another graph: ";
+        assert_eq!(says("linear.gain", &[2], &[0.0; 2]), format!("{here}there is no tensor \"linear.gain\""));
+        assert_eq!(says("linear.bias", &[3], &[0.0; 3]), format!("{here}\"linear.bias\" is [2] here and [3] there"));
+        assert_eq!(says("linear.bias", &[2], &[0.0; 3]), format!("{here}\"linear.bias\" [2] holds 2 numbers, got 3"));
+        assert_eq!(params, before);
     }
 }

@@ -1,14 +1,16 @@
-//! Training a classifier: epochs, schedule, augmentation, evaluation. Everything follows from the seed.
+//! Training: epochs, schedule, augmentation, evaluation. Everything follows from the seed.
 
 use nas_core::{Metrics, Purpose, Seed};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use crate::data::{Augment, Images, Normalize};
+use crate::data::{Augment, Dataset, Preparation};
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
-use crate::optim::{Optimizer as _, Schedule, Sgd};
+use crate::optim::{Adam, Optimizer, Schedule, Sgd};
 use crate::program::Profile;
-use crate::{Feed, Params, Program};
+use crate::task::{Field, Task};
+use crate::{Feed, Params, Program, Rng};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,11 +20,14 @@ pub struct Recipe {
     pub epochs: u32,
     /// Examples in a step.
     pub batch: usize,
-    /// The highest learning rate of SGD with Nesterov momentum; it falls to zero along a cosine.
+    /// How parameters are updated.
+    #[serde(default)]
+    pub method: Method,
+    /// The highest learning rate; it falls to zero along a cosine.
     pub learning_rate: f32,
-    /// Momentum.
+    /// The momentum of SGD.
     pub momentum: f32,
-    /// Weight decay.
+    /// Weight decay: of the gradients in SGD, of the matrices themselves in AdamW.
     pub weight_decay: f32,
     /// The share of all steps in which the learning rate rises from zero.
     pub warmup: f32,
@@ -34,11 +39,40 @@ pub struct Recipe {
     pub augment: Augment,
 }
 
+/// How a recipe updates parameters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Stochastic gradient descent with Nesterov momentum.
+    #[default]
+    Sgd,
+    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
+    AdamW,
+}
+
+impl Recipe {
+    fn optimizer(&self) -> Box<dyn Optimizer> {
+        match self.method {
+            Method::Sgd => {
+                let mut sgd = Sgd::new(self.learning_rate);
+                (sgd.momentum, sgd.weight_decay) = (self.momentum, self.weight_decay);
+                Box::new(sgd)
+            }
+            Method::AdamW => {
+                let mut adam = Adam::new(self.learning_rate);
+                (adam.weight_decay, adam.decoupled, adam.decay_only_matrices) = (self.weight_decay, true, true);
+                Box::new(adam)
+            }
+        }
+    }
+}
+
 impl Default for Recipe {
     fn default() -> Self {
         Recipe {
             epochs: 10,
             batch: 64,
+            method: Method::Sgd,
             learning_rate: 0.1,
             momentum: 0.9,
             weight_decay: 5e-4,
@@ -125,7 +159,7 @@ impl Listener for () {
     fn epoch(&mut self, _: u32, _: &Metrics) {}
 }
 
-/// Trains `params` on `data` with `loss`, a value of `graph` whose inputs are `image` and `label`. Returns the mean
+/// Trains `params` on `data` with `loss`, a value of `graph` whose inputs are those of the data's task and its target. Returns the mean
 /// training loss of its last epoch.
 ///
 /// # Errors
@@ -135,8 +169,8 @@ pub fn train(
     graph: &Graph,
     loss: Var<'_>,
     params: &mut Params,
-    data: &Images,
-    normalize: &Normalize,
+    data: &Dataset,
+    preparation: &Preparation,
     recipe: &Recipe,
     seed: Seed,
     options: TrainOptions,
@@ -149,14 +183,12 @@ pub fn train(
     if options.profile {
         program.start_profile();
     }
-    let mut sgd = Sgd::new(recipe.learning_rate);
-    (sgd.momentum, sgd.weight_decay) = (recipe.momentum, recipe.weight_decay);
+    let mut optimizer = recipe.optimizer();
     let steps_an_epoch = data.len().div_ceil(batch);
     let schedule = Schedule::cosine(recipe.learning_rate, recipe.warmup);
     let steps = steps_an_epoch * recipe.epochs as usize;
 
-    let mut images = vec![0.0; batch * data.pixels_per_image()];
-    let mut labels = vec![0.0; batch];
+    let mut fields = Fields::new(&data.task(), batch);
     let mut mean_loss = 0.0;
     let mut step = 0;
     for epoch in 1..=recipe.epochs {
@@ -168,17 +200,15 @@ pub fn train(
                 return Err(TrainError::Interrupted);
             }
             let n = indices.len();
-            let (images, labels) = (&mut images[..n * data.pixels_per_image()], &mut labels[..n]);
-            data.fill(indices, normalize, images, labels);
-            recipe.augment.apply(images, data, normalize, &mut augment);
-            sgd.set_learning_rate(schedule.learning_rate(step, steps));
-            let feed = Feed::new(n).with("image", images).with("label", labels);
+            fields.fill(data, indices, preparation, Some((&recipe.augment, &mut augment)));
+            optimizer.set_learning_rate(schedule.learning_rate(step, steps));
+            let feed = fields.feed(n);
             let loss = program.gradients(&feed, params)?;
             let norm = program.clip(recipe.max_grad_norm);
             if !loss.is_finite() || !norm.is_finite() {
                 return Err(TrainError::Diverged { epoch, loss: if loss.is_finite() { norm } else { loss } });
             }
-            program.update(params, &mut sgd);
+            program.update(params, optimizer.as_mut());
             total += f64::from(loss) * n as f64;
             step += 1;
         }
@@ -201,15 +231,68 @@ fn share(program: &mut Program, threads: usize) -> Result<(), TrainError> {
     program.set_threads(threads).map_err(|e| TrainError::Threads { threads, message: e.to_string() })
 }
 
-/// How good `logits` are on `data`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// The share of examples whose largest logit is at their class.
-    pub accuracy: f64,
-    /// The mean cross-entropy in nats, without smoothing.
-    pub loss: f64,
-    /// The number of examples.
-    pub examples: usize,
+/// A batch of every field of a task.
+struct Fields {
+    names: Vec<&'static str>,
+    lengths: Vec<usize>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Fields {
+    fn new(task: &Task, batch: usize) -> Self {
+        let fields: Vec<Field> = task.inputs().into_iter().chain([task.target()]).collect();
+        let lengths: Vec<usize> = fields.iter().map(Field::len).collect();
+        let values = lengths.iter().map(|len| vec![0.0; len * batch]).collect();
+        Fields { names: fields.iter().map(|field| field.name).collect(), lengths, values }
+    }
+
+    fn fill(
+        &mut self,
+        data: &Dataset,
+        indices: &[usize],
+        preparation: &Preparation,
+        augment: Option<(&Augment, &mut Rng)>,
+    ) {
+        let n = indices.len();
+        let fields = self.values.iter_mut().zip(&self.lengths).map(|(values, len)| &mut values[..n * len]);
+        let mut fields: SmallVec<[&mut [f32]; 8]> = fields.collect();
+        data.fill(indices, preparation, augment, &mut fields);
+    }
+
+    /// The first `n` examples of all fields.
+    fn feed(&self, n: usize) -> Feed<'_> {
+        let fields = self.names.iter().zip(&self.values).zip(&self.lengths);
+        fields.fold(Feed::new(n), |feed, ((name, values), len)| feed.with(name, &values[..n * len]))
+    }
+
+    /// The targets of the first `n` examples.
+    fn target(&self, n: usize) -> &[f32] {
+        let last = self.values.len() - 1;
+        &self.values[last][..n * self.lengths[last]]
+    }
+}
+
+/// Hands the answers of a graph to every example of `data` and their targets to `each`, some examples at a time and in order.
+fn answers(
+    graph: &Graph,
+    answer: Var<'_>,
+    params: &Params,
+    data: &Dataset,
+    preparation: &Preparation,
+    threads: usize,
+    mut each: impl FnMut(&[f32], &[f32]),
+) -> Result<(), TrainError> {
+    let batch = data.len().clamp(1, 100);
+    let mut program = Program::eval(graph, &[answer], batch)?;
+    share(&mut program, threads)?;
+    let mut fields = Fields::new(&data.task(), batch);
+    let all: Vec<usize> = (0..data.len()).collect();
+    for indices in all.chunks(batch) {
+        fields.fill(data, indices, preparation, None);
+        program.run(&fields.feed(indices.len()), params)?;
+        each(program.output(0), fields.target(indices.len()));
+    }
+    Ok(())
 }
 
 /// The class probabilities of every image in `data`, `classes` each, in order, by that many threads.
@@ -220,26 +303,23 @@ pub fn predict(
     graph: &Graph,
     logits: Var<'_>,
     params: &Params,
-    data: &Images,
-    normalize: &Normalize,
+    data: &Dataset,
+    preparation: &Preparation,
     threads: usize,
 ) -> Result<Vec<f32>, TrainError> {
-    let batch = data.len().clamp(1, 100);
-    let probabilities = logits.softmax();
-    let mut program = Program::eval(graph, &[probabilities], batch)?;
-    share(&mut program, threads)?;
-    let mut images = vec![0.0; batch * data.pixels_per_image()];
-    let mut labels = vec![0.0; batch];
-    let all: Vec<usize> = (0..data.len()).collect();
     let mut result = Vec::new();
-    for indices in all.chunks(batch) {
-        let n = indices.len();
-        let images = &mut images[..n * data.pixels_per_image()];
-        data.fill(indices, normalize, images, &mut labels[..n]);
-        program.run(&Feed::new(n).with("image", images), params)?;
-        result.extend_from_slice(program.output(0));
-    }
+    answers(graph, logits.softmax(), params, data, preparation, threads, |rows, _| result.extend_from_slice(rows))?;
     Ok(result)
+}
+
+/// How good a network is on some examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// `accuracy`, the share of targets whose logit is the largest; `loss`, the mean cross-entropy in nats, without smoothing. Of
+    /// text also `bits_per_character` and `perplexity`.
+    pub metrics: Metrics,
+    /// The number of examples.
+    pub examples: usize,
 }
 
 /// How good the logits of a graph are on `data`, by that many threads.
@@ -250,21 +330,29 @@ pub fn evaluate(
     graph: &Graph,
     logits: Var<'_>,
     params: &Params,
-    data: &Images,
-    normalize: &Normalize,
+    data: &Dataset,
+    preparation: &Preparation,
     threads: usize,
 ) -> Result<Evaluation, TrainError> {
-    let probabilities = predict(graph, logits, params, data, normalize, threads)?;
-    let classes = (probabilities.len() / data.len().max(1)).max(1);
-    let mut right = 0;
-    let mut loss = 0.0;
-    for (row, &label) in probabilities.chunks_exact(classes).zip(&data.labels) {
-        let label = label as usize;
-        right += usize::from(best(row) == label);
-        loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
+    let task = data.task();
+    let classes = task.target().classes.unwrap_or(1);
+    let (mut right, mut loss, mut targets) = (0_usize, 0.0, 0_usize);
+    answers(graph, logits.softmax(), params, data, preparation, threads, |rows, labels| {
+        for (row, &label) in rows.chunks_exact(classes).zip(labels) {
+            let label = label as usize;
+            right += usize::from(best(row) == label);
+            loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
+        }
+        targets += labels.len();
+    })?;
+    let n = targets.max(1) as f64;
+    let loss = loss / n;
+    let mut metrics = Metrics::new().with("accuracy", right as f64 / n).with("loss", loss);
+    if let Task::Text { .. } = task {
+        metrics.set("bits_per_character", loss / std::f64::consts::LN_2);
+        metrics.set("perplexity", loss.exp());
     }
-    let n = data.len().max(1) as f64;
-    Ok(Evaluation { accuracy: right as f64 / n, loss: loss / n, examples: data.len() })
+    Ok(Evaluation { metrics, examples: data.len() })
 }
 
 /// The place of the largest number; the first one of several.

@@ -1,5 +1,7 @@
 //! From rewards to advantages: how good a trial was among all that were seen.
 
+use nas_core::strategy::State;
+
 /// How rewards are shaped before they are compared with what was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shaping {
@@ -22,6 +24,11 @@ impl Rewards {
     /// Nothing seen yet.
     pub fn new(shaping: Shaping) -> Self {
         Rewards { shaping, sorted: Vec::new() }
+    }
+
+    /// Shows its state.
+    pub fn state(&mut self, state: &mut State) {
+        state.bits("rewards", &mut self.sorted);
     }
 
     /// Takes note of a reward; nothing, or a number that is not finite, is a failure.

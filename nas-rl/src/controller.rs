@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use nas_core::space::KeyMap;
-use nas_core::strategy::Unseen;
+use nas_core::strategy::{State, Unseen};
 use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, SearchSpace, Seed, Strategy};
 
 use crate::agent::{Agent, Plan};
@@ -18,6 +18,10 @@ const FRESH: f64 = 0.1;
 /// … and then its logits are multiplied by this.
 const SOFTER: f64 = 0.5;
 
+/// Batches grow with the trials that are under way, so that no draw is much older than so many updates: with a hundred workers
+/// and batches of five, PPO learned next to nothing.
+const OLDEST: usize = 5;
+
 /// A study has settled when the entropy, as a share of an even policy's, is below this (a policy that may not repeat itself
 /// does not collapse: on published tables it levels off at 0.2 to 0.45) …
 const SETTLED_ENTROPY: f64 = 0.6;
@@ -30,8 +34,8 @@ const SETTLED_UPDATES: usize = 10;
 ///
 /// As the agent's [`Plan`] says, the first trials and some after are drawn evenly from the space; the others by the agent.
 /// No architecture is proposed twice, unless the plan pays for repeats; an agent that hardly finds anything new is made more
-/// even again. The agent is updated after every batch of trials, and learns from the even draws too, by their importance,
-/// and from its own that come late. Everything follows from the seed and the order of the calls, so a study is resumed by
+/// even again. The agent is updated after every batch of trials, which grows with the number of trials under way, and learns
+/// from the even draws too, by their importance, and from its own that come late. Everything follows from the seed and the order of the calls, so a study is resumed by
 /// replaying it.
 pub struct Controller<A: Agent> {
     agent: A,
@@ -100,10 +104,7 @@ impl<A: Agent> Controller<A> {
                 self.repeats += u64::from(!new);
                 self.look(new);
                 if new || repeats {
-                    let origin = match action.parent {
-                        Some(parent) => Origin::Mutation { parent },
-                        None => Origin::Policy { updates: self.updates },
-                    };
+                    let origin = action.origin.unwrap_or(Origin::Policy { updates: self.updates });
                     let (tokens, key) = (tokens.clone(), self.unseen.space().key(tokens));
                     self.pending.insert(key, (action.sampled, self.updates));
                     return Ok(Some(Proposal { tokens, origin }));
@@ -151,7 +152,9 @@ impl<A: Agent> Controller<A> {
                     }
                     Origin::Random => Drawn::Elsewhere { log_prob: self.environment.even_log_prob(&episode) },
                     // Somebody's decision, not a draw.
-                    Origin::Mutation { .. } | Origin::Given => Drawn::Elsewhere { log_prob: 0.0 },
+                    Origin::Mutation { .. } | Origin::Source { .. } | Origin::Given => {
+                        Drawn::Elsewhere { log_prob: 0.0 }
+                    }
                 };
                 (episode, drawn)
             }
@@ -198,11 +201,47 @@ impl<A: Agent> Strategy for Controller<A> {
             self.best = Some((reward, self.observed));
         }
         self.rollout.push(finished);
-        if self.rollout.len() >= self.plan.batch {
+        let late = if self.agent.is_on_policy() { self.pending.len() / OLDEST } else { 0 };
+        if self.rollout.len() >= self.plan.batch.max(late) {
             self.update();
             self.updated = true;
         }
         Ok(())
+    }
+
+    /// There are no even draws at the beginning then. An agent whose plan pays for repeats is as published, and refuses.
+    fn warm_start(&mut self, source: &[Observed]) -> Result<(), Error> {
+        if self.plan.repeats {
+            return Err(Error::Cold { strategy: self.name().to_owned() });
+        }
+        self.agent.warm_start(&self.environment, source)?;
+        self.plan.warmup = 0;
+        Ok(())
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.part("agent", |state| self.agent.state(state));
+        state.field("seed", &mut self.seed);
+        state.field("warmup", &mut self.plan.warmup);
+        state.field("proposed", &mut self.proposed);
+        state.field("observed", &mut self.observed);
+        state.field("rollout", &mut self.rollout);
+        state.field("updates", &mut self.updates);
+        state.field("draws", &mut self.draws);
+        state.field("repeats", &mut self.repeats);
+        state.field("recent", &mut self.recent);
+        state.field("restarts", &mut self.restarts);
+        state.field("best", &mut self.best);
+        state.field("entropies", &mut self.entropies);
+        let mut pending: Vec<(Sampled, u64)> = self.pending.values().cloned().collect();
+        pending.sort_by(|a, b| a.0.episode.tokens().cmp(b.0.episode.tokens()));
+        state.field("pending", &mut pending);
+        if state.writes() {
+            let key = |sampled: &Sampled| self.unseen.space().key(sampled.episode.tokens());
+            self.pending = pending.into_iter().map(|entry| (key(&entry.0), entry)).collect();
+            self.updated = false;
+        }
     }
 
     /// The agent's figures; `entropy_normalised`, the entropy as a share of an even policy's; `repeats`, the share of draws that
@@ -281,6 +320,34 @@ mod tests {
             tell(&mut generous, number, proposal, None);
         }
         assert_eq!(generous.restarts, 0);
+    }
+
+    #[test]
+    fn batches_grow_with_the_trials_under_way() {
+        let updates = |workers: usize| {
+            let mut controller = Controller::new(
+                Reinforce::new(
+                    "test",
+                    Box::new(Independent::new(&Environment::new(cube(6, 5)), 0.2)),
+                    Box::new(NoBaseline),
+                    Shaping::Rank,
+                ),
+                cube(6, 5),
+                Seed::new(1),
+            );
+            let mut waiting = VecDeque::new();
+            for number in 0..400 {
+                while waiting.len() < workers {
+                    waiting.push_back(controller.propose().unwrap().unwrap());
+                }
+                let proposal = waiting.pop_front().unwrap();
+                tell(&mut controller, number, proposal, Some(1.0));
+            }
+            controller.updates
+        };
+        assert_eq!((updates(1), updates(10)), (80, 80), "batches of five");
+        // A tenth of the hundred under way are control draws, which the agent did not make.
+        assert!((20..26).contains(&updates(100)), "{}", updates(100));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! architecture. The only reward comes at the end, when somebody has trained it.
 
 use nas_core::{ArchitectureError, Rng, SearchSpace, Tokens};
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// One choice that was made.
@@ -25,7 +26,8 @@ impl Choice<'_> {
 /// A whole architecture, choice by choice. Slots that a condition closed do not occur.
 ///
 /// Episodes of a dozen choices are held in place, without an allocation.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Episode {
     tokens: Tokens,
     steps: SmallVec<[Step; 12]>,
@@ -33,12 +35,34 @@ pub struct Episode {
     masks: SmallVec<[bool; 64]>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Step {
     slot: u16,
     option: u16,
     /// Where its mask ends.
     end: u32,
+}
+
+/// An episode as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    tokens: Tokens,
+    steps: Vec<Step>,
+    masks: Vec<bool>,
+}
+
+impl From<Episode> for Written {
+    fn from(episode: Episode) -> Self {
+        let Episode { tokens, steps, masks } = episode;
+        Written { tokens, steps: steps.into_vec(), masks: masks.into_vec() }
+    }
+}
+
+impl From<Written> for Episode {
+    fn from(written: Written) -> Self {
+        let Written { tokens, steps, masks } = written;
+        Episode { tokens, steps: steps.into(), masks: masks.into() }
+    }
 }
 
 impl Episode {

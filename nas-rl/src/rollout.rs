@@ -1,9 +1,11 @@
 //! What an agent learns from: episodes and what they were worth.
 
+use serde::{Deserialize, Serialize};
+
 use crate::environment::Episode;
 
 /// A finished episode.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// The number of its trial.
     pub number: u64,
@@ -16,11 +18,12 @@ pub struct Finished {
 }
 
 /// Who drew an episode.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Drawn {
     /// The agent's policy.
     Policy {
         /// ln π of the episode when it was drawn.
+        #[serde(with = "nas_core::strategy::bits")]
         log_prob: f64,
         /// How often the policy was updated since.
         age: u64,
@@ -28,6 +31,7 @@ pub enum Drawn {
     /// Something else, which drew it with a probability whose logarithm is `log_prob`.
     Elsewhere {
         /// ln μ.
+        #[serde(with = "nas_core::strategy::bits")]
         log_prob: f64,
     },
 }

@@ -1,9 +1,13 @@
-//! Statistics of runs: means with their errors, bootstrap intervals, signed ranks, rank correlations.
+//! Statistics of runs: means with their errors, bootstrap intervals, paired tests, rank correlations.
 //!
 //! Nothing here may be NaN among its inputs; comparisons order NaN above every number.
 
+mod paired;
+
 use nas_core::Rng;
 use rand::RngExt as _;
+
+pub use paired::{PairedT, pairs_needed, sign_flip, student_quantile};
 
 /// Differences up to which the signed-rank distribution is counted exactly.
 const EXACT: usize = 50;

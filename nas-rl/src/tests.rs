@@ -1,12 +1,15 @@
 //! What every strategy promises, and what a controller learns.
 
 mod landscape;
+mod snapshot;
+mod warm_start;
 
 use std::collections::BTreeSet;
 
 use nas_core::{Architecture, Observed, Origin, Seed};
 
 use crate::testing::{conditional, cube, run, tell};
+use crate::value::Reliability;
 use crate::{PUBLISHED, STRATEGIES, strategy};
 
 /// A planted optimum: option i of decision d is worth its place in a fixed shuffle.
@@ -61,14 +64,19 @@ fn policies_beat_random_search_on_a_planted_optimum() {
         ("reinforce-critic", 5.0),
         ("reinforce-loo", 5.0),
         ("reinforce-lstm", 2.0),
+        ("reinforce-transformer", 2.0),
+        ("reinforce-graph", 2.0),
         ("a2c", 3.0),
         ("ppo", 6.0),
         ("ppo-critic", 6.0),
         ("ppo-lstm", 3.0),
+        ("ppo-transformer", 3.0),
+        ("ppo-graph", 3.0),
         ("ppo-queue", 6.0),
         ("pqt", 6.0),
-        ("pqt-fast", 6.0),
         ("pqt-lstm", 5.0),
+        ("pqt-transformer", 5.0),
+        ("pqt-graph", 5.0),
         ("risk-seeking", 3.0),
         ("self-imitation", 6.0),
         ("evolution", 5.0),
@@ -148,7 +156,12 @@ fn spaces_too_large_for_an_agent_are_refused_before_anything_is_allocated() {
     let text = "the space \"cube\" is too large for the agent \"reinforce-lstm\": 5000 slots with 25000 options in all; \
                 agents for every size: evolution, local-search, random";
     assert_eq!(error.to_string(), text);
-    for (name, space) in [("reinforce-critic", cube(2_000, 5)), ("reinforce-lstm", cube(200, 5))] {
+    for (name, space) in [
+        ("reinforce-critic", cube(2_000, 5)),
+        ("reinforce-lstm", cube(200, 5)),
+        ("reinforce-transformer", cube(200, 5)),
+        ("reinforce-graph", cube(200, 5)),
+    ] {
         let mut fits = strategy(name, &space, Seed::new(0)).unwrap();
         assert_eq!(run(&mut *fits, &space, 12, |a| Some(a.stable_hash() as f64)).len(), 12);
     }
@@ -174,12 +187,16 @@ fn an_update_reports_the_figures_of_the_field() {
     for name in ["reinforce", "reinforce-critic", "reinforce-lstm"] {
         let mut strategy = strategy(name, &conditional(), Seed::new(1)).unwrap();
         let mut said = Vec::new();
-        for number in 0..10 {
+        for number in 0..20 {
             let proposal = strategy.propose().unwrap().unwrap();
             said.push(tell(&mut *strategy, number, proposal, Some(number as f64)));
         }
         assert!(said[..4].iter().all(|d| d.0.is_empty()), "nothing was updated");
-        let names: Vec<&str> = said[9].0.keys().map(String::as_str).collect();
+        let (calibration, names): (Vec<&str>, Vec<&str>) =
+            said[19].0.keys().map(String::as_str).partition(|name| name.starts_with(Reliability::PREFIX));
+        let reliability = Reliability::read(&said[19]).unwrap();
+        assert_eq!((calibration.len(), reliability.bins.len()), (13, 5));
+        assert!((70..=100).contains(&reliability.states), "four or five states an episode");
         let expected = "advantage_std baseline ent_coef entropy entropy_normalised explained_variance grad_norm policy_loss \
                         repeats restarts reward_mean skipped_updates updates value_loss";
         assert_eq!(names.join(" "), expected, "{name}");

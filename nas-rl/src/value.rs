@@ -3,11 +3,17 @@
 //! A value belongs to a state, the choices made so far, and never to the choice that comes next: subtracting it then leaves
 //! the expected gradient of the policy as it is.
 
+mod calibration;
+
 use nas_core::Rng;
+use nas_core::strategy::State;
 use nas_nn::optim::{Adam, Optimizer as _};
 use nas_nn::{Feed, Graph, Params, Program};
 
 use crate::environment::{Environment, Episode};
+
+pub(crate) use calibration::Calibration;
+pub use calibration::Reliability;
 
 /// Predicts the (shaped) reward that an episode will end with.
 pub trait ValueFunction: Send {
@@ -21,6 +27,11 @@ pub trait ValueFunction: Send {
 
     /// Learns from episodes and their rewards, all finite.
     fn update(&mut self, batch: &[&Episode], rewards: &[f64]);
+
+    /// Shows `state` all that updates change, for a snapshot of the search.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the value function \"{}\"", self.name()));
+    }
 }
 
 /// Nothing is expected: rewards that lie around zero already, such as ranks, are their own advantages.
@@ -38,6 +49,8 @@ impl ValueFunction for NoBaseline {
     }
 
     fn update(&mut self, _: &[&Episode], _: &[f64]) {}
+
+    fn state(&mut self, _: &mut State) {}
 }
 
 /// A moving average of the rewards seen, the same for all episodes: b ← 0.9 b + 0.1 r, corrected for its start at zero.
@@ -78,6 +91,11 @@ impl ValueFunction for MovingBaseline {
     fn update(&mut self, _: &[&Episode], rewards: &[f64]) {
         rewards.iter().for_each(|&reward| self.push(reward));
     }
+
+    fn state(&mut self, state: &mut State) {
+        state.field("sum", &mut self.sum);
+        state.field("weight", &mut self.weight);
+    }
 }
 
 /// The mean reward of the other episodes of the batch (Kool, van Hoof and Welling, 2019); of an only one zero.
@@ -100,6 +118,8 @@ impl ValueFunction for LeaveOneOut {
     }
 
     fn update(&mut self, _: &[&Episode], _: &[f64]) {}
+
+    fn state(&mut self, _: &mut State) {}
 }
 
 /// The most states the critic sees at once.
@@ -162,6 +182,15 @@ impl Critic {
 impl ValueFunction for Critic {
     fn name(&self) -> &'static str {
         "critic"
+    }
+
+    fn state(&mut self, state: &mut State) {
+        let mut values = self.params.values().to_vec();
+        state.fixed("values", &mut values);
+        if state.writes() {
+            self.params.values_mut().copy_from_slice(&values);
+        }
+        state.field("adam", &mut self.adam);
     }
 
     fn predict(&mut self, batch: &[&Episode], _: &[f64], out: &mut Vec<f64>) {

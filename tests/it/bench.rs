@@ -101,6 +101,31 @@ fn the_same_for_any_number_of_threads() {
 }
 
 #[test]
+fn planted_landscapes_with_conditions_and_workers() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |jobs| {
+        let args = ["bench", "--planted", "10x4:0.3,12x3:conditional", "--workers", "1,20", "--seeds", "8"];
+        let rest = ["--budget", "300q", "--at", "100,300", "--agents", "random,evolution", "--csv", "--jobs", jobs];
+        printed(folder.path(), &[&args[..], &rest[..]].concat())
+    };
+    let csv = run("1");
+    assert_eq!(csv, run("2"));
+    let means = means(&csv);
+    let regret = |task: &str, agent: &str, at| means[&(task.to_owned(), agent.to_owned(), at)];
+    for task in ["10x4:0.3", "12x3:0.5:conditional"] {
+        let late = format!("{task} with 20 workers");
+        assert_eq!(regret(task, "random", 300), regret(&late, "random", 300), "random search does not listen");
+        assert!(regret(task, "evolution", 300) < 0.5 * regret(task, "random", 300));
+        assert!(regret(task, "evolution", 100) < regret(&late, "evolution", 100));
+    }
+    let args =
+        ["bench", "--planted", "4x3", "--budget", "81q", "--at", "81", "--seeds", "3", "--agents", "random,evolution"];
+    let text = printed(folder.path(), &args);
+    assert!(text.starts_with("Planted landscapes, 3 of each kind"), "{text}");
+    assert_eq!(text.matches("0.0000 [0.0000 0.0000]").count(), 2, "all of the space was seen: {text}");
+}
+
+#[test]
 fn times_rewards_and_curves() {
     let folder = tempfile::tempdir().unwrap();
     let args =
@@ -179,6 +204,11 @@ fn what_is_refused() {
     check(&["--budget", "10q,20q"], 2, "2 budgets for 3 tasks");
     check(&["--budget", "0q"], 2, "write a number of evaluations such as 100q");
     check(&["--at", "500"], 2, "--at 500 is not within the budget of 200");
+    check(&["--planted", "20"], 2, "write decisions x options, such as 20x5");
+    check(&["--planted", "20x5", "--budget", "100s"], 2, "planted landscapes have no clock");
+    check(&["--planted", "20x5", "--workers", "0"], 2, "--workers must be at least 1");
+    check(&["--planted", "20x5", "--table", "mine.nastable"], 2, "cannot be used with");
+    check(&["--workers", "2", "--at", "5"], 2, "--at and --svg go with --planted only");
     check(&["--seeds", "0"], 2, "--seeds must be at least 1");
     check(&["--table", "none.nastable"], 74, "none.nastable");
     fs::write(folder.path().join("plain.csv"), "a,b\n1,2\n").unwrap();
@@ -186,4 +216,31 @@ fn what_is_refused() {
     let metrics = ["import", "plain.csv", "--decisions", "a", "--metrics"];
     check(&[&metrics[..], &["b:up"]].concat(), 2, "\"up\" is no direction");
     check(&[&metrics[..], &["c:max"]].concat(), 3, "it has no column \"c\"");
+}
+
+/// A few searches, with wide margins.
+#[test]
+fn a_search_on_another_task_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["bench", "--warm-from", "cifar10,cifar100", "--datasets", "cifar10,imagenet16-120", "--csv"];
+    let rest = ["--agents", "pqt-surrogate", "--seeds", "6", "--seed", "4000", "--at", "20,50"];
+    let means = means(&printed(folder.path(), &[&args[..], &rest].concat()));
+    assert_eq!(means.len(), 3 * 3 * 2, "three pairs, three rows each, two times: {means:?}");
+    let of = |pair: &str, kind: &str, at| means[&(pair.to_owned(), format!("pqt-surrogate{kind}"), at)];
+    for (pair, most) in
+        [("cifar10 to imagenet16-120", 0.4), ("cifar100 to cifar10", 0.05), ("cifar100 to imagenet16-120", 0.4)]
+    {
+        let (cold, warm, again) = (of(pair, "", 20), of(pair, " warm", 20), of(pair, " again", 20));
+        assert!(warm < most && warm < cold && again < cold, "{pair}: {warm} warm, {cold} cold, {again} again");
+    }
+}
+
+#[test]
+fn impossible_warm_starts_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |args: &[&str]| refused(folder.path(), &[&["bench", "--warm-from"], args].concat(), 2);
+    assert!(refused(&["cifar10", "--agents", "random"]).contains("\"random\" cannot be warm-started; agents that can"));
+    assert!(refused(&["cifar10", "--datasets", "cifar10"]).contains("names no other task"));
+    assert!(refused(&["cifar10", "--budget", "1000s"]).contains("a budget such as 50q"));
+    assert!(refused(&["mnist"]).contains("mnist"));
 }

@@ -47,7 +47,7 @@ fn a_finished_study_says_so_and_leaves_no_files_of_the_database() {
     assert_eq!(names, ["models", "results-4.json", "study.db", "study.lock", "study.log"]);
     let results: Value =
         serde_json::from_str(&fs::read_to_string(folder.path().join("study/results-4.json")).unwrap()).unwrap();
-    assert!(results["rows"][0]["accuracies"][0].is_number(), "{results}");
+    assert!(results["rows"][0]["test_scores"][0].is_number(), "{results}");
     // More trials are another end.
     nas(folder.path()).args(["resume", "study", "--trials", "6", "--quiet"]).assert().success();
     assert_eq!(state(folder.path()), "finished");

@@ -100,6 +100,19 @@ fn a_program_is_searched_resumed_and_shown() {
 }
 
 #[test]
+fn predictions_are_shown_beside_what_came() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "30", "--agent", "reinforce-critic"]).assert().success();
+    let text = run(path, &["policy", "study"]);
+    assert!(text.contains("The value function expected") && text.contains("obtained"), "{text}");
+    assert!(!text.contains("calibration_"), "{text}");
+    let line: Value = serde_json::from_str(&run(path, &["policy", "study", "--json"])).unwrap();
+    let bins = line["calibration"]["bins"].as_array().unwrap();
+    assert_eq!((bins.len(), &line["calibration"]["states"]), (5, &60.into()), "two decisions a trial");
+}
+
+#[test]
 fn the_policy_is_shown() {
     let folder = set_up();
     let path = folder.path();
@@ -153,4 +166,56 @@ fn mistakes_are_named() {
         &["--evaluator", "sh area.sh", "--space", "space.toml", "--trials", "12", "--study", "s3"],
         "no metric \"accuracy\" was measured; measured: area",
     );
+}
+
+#[test]
+fn a_study_begins_with_another_and_outlives_it() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "20"]).assert().success();
+    let begun = |study: &str, more: &[&str]| {
+        let program = ["search", "--evaluator", "sh area.sh", "--space", "space.toml", "--metric", "area"];
+        let rest = ["--warm-start", "study", "--study", study, "--trials", "6"];
+        run(path, &[&program[..], &rest, more].concat())
+    };
+    let said = begun("warm", &[]);
+    assert!(said.contains("start    20 trials of study, the best 25.0000 there"), "{said}");
+    begun("again", &[]);
+    // Everything that it needs is its own.
+    fs::rename(path.join("study"), path.join("gone")).unwrap();
+    run(path, &["resume", "warm", "--trials", "9"]);
+    fs::rename(path.join("gone"), path.join("study")).unwrap();
+    run(path, &["resume", "again", "--trials", "9"]);
+    let rows = |study| {
+        let csv = run(path, &["trials", study, "--csv"]);
+        csv.lines().map(|line| line.replace("seconds", "")).collect::<Vec<_>>()
+    };
+    let decided = |row: &String| row.split(',').take(3).map(str::to_owned).collect::<Vec<_>>();
+    let [warm, again] = ["warm", "again"].map(|study| rows(study).iter().map(decided).collect::<Vec<_>>());
+    assert_eq!((warm.len(), &warm), (10, &again));
+    // The best box was known, and is among the first that are tried.
+    let best = run(path, &["show", "warm", "best"]);
+    assert!(best.contains("height = 5") && best.contains("width = 5"), "{best}");
+    assert!(run(path, &["show", "warm"]).contains("# start    20 trials of study"));
+    assert!(run(path, &["policy", "warm"]).contains("height"));
+}
+
+#[test]
+fn what_no_study_can_begin_with_is_refused() {
+    let folder = set_up();
+    let path = folder.path();
+    search(path).args(["--trials", "12"]).assert().success();
+    let refused = |space: &str, rest: &[&str]| {
+        let program = ["search", "--evaluator", "sh area.sh", "--space", space, "--metric", "area", "--trials", "4"];
+        let error = blamed(path, &[&program[..], rest, &["--study", "new"]].concat());
+        assert!(!path.join("new").exists());
+        error
+    };
+    let error = refused("space.toml", &["--warm-start", "study", "--agent", "evolution"]);
+    assert!(error.contains("\"evolution\" cannot be warm-started; agents that can: reinforce, "), "{error}");
+    assert!(refused("space.toml", &["--warm-start", "nowhere"]).contains("there is no study at nowhere"));
+    fs::write(path.join("wide.toml"), SPACE.replacen("high = 6", "high = 7", 1)).unwrap();
+    let error = refused("wide.toml", &["--warm-start", "study"]);
+    assert!(error.contains("its space is another, \"height\" chooses among 1, 2, 3, 4, 5, 6, 7 and there"), "{error}");
+    assert!(error.contains("nas show study"), "{error}");
 }

@@ -108,10 +108,24 @@ fn json_lines_are_json() {
 }
 
 #[test]
+fn cells_of_nas_bench_101() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    check_contains(
+        &stdout(at, &["space", "check", "nasbench101"]),
+        &["architectures", "cell.edge-0-1", "cell.op-5", "conv3x3-bn-relu", "default"],
+    );
+    Stripes::default().write(at);
+    let search =
+        ["search", "images", "--space", "nasbench101", "--trials", "3", "--epochs", "1", "--final-epochs", "1"];
+    check_contains(&stdout(at, &search), &["winner", "cell.edge-"]);
+}
+
+#[test]
 fn spaces() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    check_contains(&stdout(at, &["space", "list"]), &["cnn_cell"]);
+    check_contains(&stdout(at, &["space", "list"]), &["cnn_cell", "nasbench101"]);
     check_contains(
         &stdout(at, &["space", "check", "cnn_cell"]),
         &["architectures", "cell.op_0_1", "parameters", "default"],

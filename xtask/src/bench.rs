@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
-use crate::{instructions, peers, workspace};
+use crate::{agents, instructions, peers, workspace};
 
 /// A change beyond this is said in the table.
 const NOTABLE: f64 = 0.10;
@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// Instead, count the instructions of five training steps and store them in benches/instructions.json.
     #[arg(long, conflicts_with_all = ["filter", "quick", "save", "compare", "peers"])]
     instructions: bool,
+    /// Instead, run 200 searches of each agent on NAS-Bench-201, and fail when regrets or evaluations a second miss what they must
+    /// reach; half a minute.
+    #[arg(long, conflicts_with_all = ["filter", "quick", "save", "compare", "peers", "instructions", "check"])]
+    agents: bool,
     /// With --peers: time nothing, and fail when losses, gradients or accuracies differ from PyTorch's. With --instructions:
     /// store nothing, and fail when a count rose by more than 3 %.
     #[arg(long, requires = "other")]
@@ -84,6 +88,9 @@ pub(crate) fn run(sh: &Shell, root: &Path, args: &Args) -> anyhow::Result<()> {
     }
     if args.peers {
         return peers::run(sh, root, &args.peer);
+    }
+    if args.agents {
+        return agents::run(sh);
     }
     if args.instructions {
         return instructions::run(sh, root, args.check);

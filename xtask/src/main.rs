@@ -1,5 +1,6 @@
 //! The repository's own tasks: `cargo xtask ci`, `tidy`, `readme`, `bench` and `main-job`.
 
+mod agents;
 mod bench;
 mod ci;
 mod instructions;
@@ -77,6 +78,7 @@ mod tests {
         assert!(parses("xtask bench --peers --rounds 2 --only W2,W3 --threads 1"));
         assert!(parses("xtask bench --instructions --check") && parses("xtask bench --peers --check --seed 3"));
         assert!(parses("xtask bench --peers --rust") && !parses("xtask bench --peers --rust --check"));
+        assert!(parses("xtask bench --agents") && !parses("xtask bench --agents --check"));
         let alone = ["--rounds 2", "--only W2", "--check", "--peers --seed 3", "--instructions --check --seed 3"];
         for line in alone.into_iter().chain(["--peers --quick", "--peers --instructions", "--peers gemm"]) {
             assert!(!parses(&format!("xtask bench {line}")), "{line}");

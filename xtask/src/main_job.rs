@@ -27,7 +27,7 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
     let epochs = epochs.context("the first event names the epochs of a trial")?;
     let rows = of("result").first().map(|result| result["rows"].clone()).context("a search ends with its result")?;
     let mean = |i: usize| -> anyhow::Result<f64> {
-        let runs = rows[i]["accuracies"].as_array().context("every row has its accuracies")?;
+        let runs = rows[i]["test_scores"].as_array().context("every row has its test_scores")?;
         Ok(runs.iter().filter_map(Value::as_f64).sum::<f64>() / runs.len() as f64)
     };
     let [winner, default, random] = [mean(0)?, mean(1)?, mean(2)?];

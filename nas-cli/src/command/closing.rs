@@ -1,11 +1,11 @@
-//! The end of a search: the winner and its controls, trained to the full and scored once on untouched images.
+//! The end of a search: the winner and its controls, trained to the full and scored once on an untouched test part.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::{Architecture, Failure, Metrics, Origin, Purpose, StudyRecord, Trial, TrialState};
+use nas_core::{Architecture, Direction, Failure, Metrics, Objective, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family};
 use nas_nn::network::Network;
@@ -19,7 +19,7 @@ use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt;
 use crate::output::{self, Output};
-use crate::statistics::{Difference, Summary};
+use crate::statistics::{Difference, Summary, Unit};
 use crate::study_folder::{self, StudyFolder};
 
 /// How many random trials of the study are trained to the full as a control.
@@ -39,8 +39,8 @@ struct Job {
 #[derive(Debug, Serialize)]
 struct Row {
     name: String,
-    /// Test accuracies, one a training.
-    accuracies: Vec<f64>,
+    /// What the objective's metric is on the test part, one a training.
+    test_scores: Vec<f64>,
     parameters: f64,
     madds: f64,
 }
@@ -86,8 +86,9 @@ pub(crate) fn close(
         names.push(format!("random trials ({} networks)", random.len()));
         todo.extend(random.iter().map(|t| Job { row: 2, architecture: t.architecture.clone(), seed: 0, save: None }));
     }
+    let example = config.task.example();
     output.line(format!(
-        "Training to the full: {} epochs on all {} training images, {} networks; scored once on {} test images.",
+        "Training to the full: {} epochs on all {} training {example}s, {} networks; scored once on {} test {example}s.",
         config.final_recipe.epochs,
         data.train.len(),
         todo.len(),
@@ -109,7 +110,7 @@ pub(crate) fn close(
     })?;
 
     let mut rows: Vec<Row> =
-        names.into_iter().map(|name| Row { name, accuracies: Vec::new(), parameters: 0.0, madds: 0.0 }).collect();
+        names.into_iter().map(|name| Row { name, test_scores: Vec::new(), parameters: 0.0, madds: 0.0 }).collect();
     let mut failures = Vec::new();
     for (job, trained) in todo.iter().zip(&trained) {
         let row = &mut rows[job.row];
@@ -120,25 +121,25 @@ pub(crate) fn close(
                 continue;
             }
         };
-        row.accuracies.push(trained.accuracy);
+        row.test_scores.push(trained.score);
         row.parameters += trained.parameters;
         row.madds += trained.madds;
     }
     for row in &mut rows {
-        let n = row.accuracies.len().max(1) as f64;
+        let n = row.test_scores.len().max(1) as f64;
         row.parameters /= n;
         row.madds /= n;
     }
     let results = serde_json::json!({"event": "result", "rows": rows, "failures": failures, "winner": winner.number, "model": weights});
     output.json(&results);
     folder.keep_results(trials, &results)?;
-    output.answer(format!("\n{}", table(&rows)));
+    output.answer(format!("\n{}", table(&rows, &record.objective)));
     for failure in &failures {
         output.answer(format!("Not trained: {failure}"));
     }
-    output.answer(verdict(&rows));
-    output.answer(search_verdict(trials));
-    if rows[0].accuracies.is_empty() {
+    output.answer(verdict(&rows, &record.objective));
+    output.answer(search_verdict(trials, &record.objective));
+    if rows[0].test_scores.is_empty() {
         let message = "the winner could not be trained to the full; the study is saved";
         return Err(Error::new(Kind::Other, message)
             .next(format!("try another trial with `nas train {} N`", output::typed(folder.path()))));
@@ -146,8 +147,8 @@ pub(crate) fn close(
     output.answer(format!("\nThe model is {}", weights.display()));
     let study = output::typed(folder.path());
     let data = match &config.source {
-        Source::Embedded => String::new(),
-        Source::Folder(path) => format!(" {}", output::typed(path)),
+        Source::Embedded | Source::EmbeddedText => String::new(),
+        Source::Path(path) => format!(" {}", output::typed(path)),
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));
     Ok(())
@@ -163,7 +164,7 @@ fn least_memory(trials: &[Trial]) -> Option<u64> {
 }
 
 /// Why a trial failed.
-fn failure(trial: &Trial) -> Option<String> {
+pub(super) fn failure(trial: &Trial) -> Option<String> {
     match &trial.state {
         TrialState::Failed { failure } => Some(format!("trial {} {failure}", trial.number)),
         _ => None,
@@ -173,7 +174,8 @@ fn failure(trial: &Trial) -> Option<String> {
 /// A network trained to the full and scored.
 pub(crate) struct Trained {
     pub(crate) network: Network,
-    pub(crate) accuracy: f64,
+    /// The objective's metric on the test part.
+    pub(crate) score: f64,
     pub(crate) parameters: f64,
     pub(crate) madds: f64,
     /// Where its training spent the time, if that was measured.
@@ -189,7 +191,7 @@ pub(crate) struct How {
     pub(crate) output: Output,
 }
 
-/// Trains one architecture by `recipe` from each of `seeds` seeds, on all training images; scores on the test images.
+/// Trains one architecture by `recipe` from each of `seeds` seeds, on all of the training part; scores on the test part.
 #[expect(clippy::too_many_arguments, reason = "everything a training needs")]
 pub(crate) fn train_seeds(
     architecture: &Architecture,
@@ -230,11 +232,12 @@ fn train_all(
         let seed = seed.derive(Purpose::Retrain, job.seed);
         let options = TrainOptions { threads, profile: how.profile && job.seed == 0 };
         let mut listener = Epochs { bar: &bar, profile: None };
-        let (task, train) = (config.task, &data.train);
-        let mut network = Network::train(family, &job.architecture, task, train, recipe, seed, options, &mut listener)?;
-        let accuracy = network.evaluate(&data.test)?.accuracy;
+        let mut network = Network::train(family, &job.architecture, &data.train, recipe, seed, options, &mut listener)?;
+        let objective = config.task.objective();
+        let metrics = network.evaluate(&data.test)?.metrics;
+        let score = metrics.get(&objective.metric).expect("a task measures what it is searched for");
         let cost = network.cost()?;
-        network.note("test_accuracy", accuracy);
+        network.note(&format!("test_{}", objective.metric), score);
         network.note("parameters", cost.parameters as f64);
         network.note("madds", cost.madds as f64);
         if let Some(path) = job.save.as_ref().filter(|path| !nas_nn::network::weights_path(path).exists()) {
@@ -242,7 +245,7 @@ fn train_all(
         }
         Ok(Trained {
             network,
-            accuracy,
+            score,
             parameters: cost.parameters as f64,
             madds: cost.madds as f64,
             profile: listener.profile,
@@ -280,34 +283,49 @@ impl Listener for Epochs<'_> {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], objective: &Objective) -> String {
     let cells = rows.iter().map(|row| {
-        let accuracy = Summary::of(&row.accuracies).map_or_else(String::new, |s| s.to_string());
-        let runs = row.accuracies.len().to_string();
-        vec![row.name.clone(), accuracy, runs, output::short(row.parameters), output::short(row.madds)]
+        let score = Summary::of(&row.test_scores).map_or_else(String::new, |s| s.to_string());
+        let runs = row.test_scores.len().to_string();
+        vec![row.name.clone(), score, runs, output::short(row.parameters), output::short(row.madds)]
     });
-    output::table(&["", "test accuracy", "runs", "parameters", "multiply-adds"], &[1, 2, 3, 4], cells.collect())
+    let score = format!("test {}", objective.metric);
+    output::table(&["", &score, "runs", "parameters", "multiply-adds"], &[1, 2, 3, 4], cells.collect())
 }
 
 /// Whether the winner is better than the hand-made default, in a sentence.
-fn verdict(rows: &[Row]) -> String {
-    let summaries: Vec<Summary> = rows.iter().filter_map(|r| Summary::of(&r.accuracies)).collect();
+fn verdict(rows: &[Row], objective: &Objective) -> String {
+    let summaries: Vec<Summary> = rows.iter().filter_map(|r| Summary::of(&signed(&r.test_scores, objective))).collect();
     let [winner, default, ..] = summaries.as_slice() else { return String::new() };
-    let points = 100.0 * (winner.mean - default.mean);
+    let unit = Unit::of(objective);
+    let (amount, name) = (|x: f64| unit.amount(x), unit.name());
+    let better = winner.mean - default.mean;
     match Difference::of(winner, default) {
         Some(d) if d.is_above() => {
-            format!("\nThe winner beats the hand-made default by {points:.1} ± {:.1} points.", 100.0 * d.half_width)
+            format!("\nThe winner beats the hand-made default by {} ± {}{name}.", amount(better), amount(d.half_width))
         }
-        Some(d) => format!(
-            "\nThe winner is {points:+.1} ± {:.1} points from the hand-made default: no evidence of a difference.",
-            100.0 * d.half_width
-        ),
-        None => format!("\nThe winner is {points:+.1} points from the hand-made default, on one seed each."),
+        d => {
+            let sign = if better < 0.0 { "worse" } else { "better" };
+            let figure = amount(better.abs());
+            match d {
+                Some(d) => format!(
+                    "\nThe winner is {figure} ± {}{name} {sign} than the hand-made default: no evidence of a difference.",
+                    amount(d.half_width)
+                ),
+                None => format!("\nThe winner is {figure}{name} {sign} than the hand-made default, on one seed each."),
+            }
+        }
     }
 }
 
-/// Whether the policy's trials are better than the random ones, by the validation accuracy of the search.
-pub(crate) fn search_verdict(trials: &[Trial]) -> String {
+/// Scores of which more is better.
+fn signed(scores: &[f64], objective: &Objective) -> Vec<f64> {
+    let sign = if objective.direction == Direction::Minimize { -1.0 } else { 1.0 };
+    scores.iter().map(|score| sign * score).collect()
+}
+
+/// Whether the policy's trials are better than the random ones, by the validation scores of the search.
+pub(crate) fn search_verdict(trials: &[Trial], objective: &Objective) -> String {
     // Where trials are stopped early, all are compared after the same number of epochs.
     let rung = trials.iter().filter_map(|t| Some(t.rungs().first()?.0)).min();
     let reward = |t: &Trial| match rung {
@@ -317,17 +335,27 @@ pub(crate) fn search_verdict(trials: &[Trial]) -> String {
     let rewards = |of: &dyn Fn(&Origin) -> bool| -> Vec<f64> {
         trials.iter().filter(|t| of(&t.origin)).filter_map(reward).collect()
     };
-    let random = Summary::of(&rewards(&|o| *o == Origin::Random));
-    let chosen = Summary::of(&rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. })));
-    let (Some(random), Some(chosen)) = (random, chosen) else {
+    let random = rewards(&|o| *o == Origin::Random);
+    let chosen = rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. } | Origin::Source { .. }));
+    let (Some(at_random), Some(by_choice)) = (Summary::of(&random), Summary::of(&chosen)) else {
         return "In the search there is nothing to compare: all trials were chosen in the same way.".to_owned();
     };
-    let figures = format!("chosen trials {chosen} ({}), random trials {random} ({})", chosen.n, random.n);
-    match Difference::of(&chosen, &random) {
+    // Rewards have a sign of their own where less is better.
+    let shown = |rewards: &[f64]| Summary::of(&signed(rewards, objective)).map_or_else(String::new, |s| s.to_string());
+    let figures = format!(
+        "chosen trials {} ({}), random trials {} ({})",
+        shown(&chosen),
+        by_choice.n,
+        shown(&random),
+        at_random.n
+    );
+    let unit = Unit::of(objective);
+    match Difference::of(&by_choice, &at_random) {
         Some(d) if d.is_above() => format!(
-            "In the search the agent's choices scored {:.1} ± {:.1} points above random ones ({figures}).",
-            100.0 * d.mean,
-            100.0 * d.half_width
+            "In the search the agent's choices were {} ± {}{} better than random ones ({figures}).",
+            unit.amount(d.mean),
+            unit.amount(d.half_width),
+            unit.name()
         ),
         _ => format!("In the search there is no evidence that the agent chose better than chance ({figures})."),
     }

@@ -11,11 +11,11 @@ use crate::output::Output;
 /// Reads a data set whole and describes it.
 pub(crate) fn run(command: &cli::Data, output: Output) -> Result<()> {
     let cli::Data::Check(args) = command;
-    let data = Source::of(args.data.as_deref())?.open()?;
+    let data = Source::of(args.data.as_deref(), args.demo)?.open()?;
     let mut report = describe(&data);
     // What a search would say before it starts, at the settings it has by itself.
     if let Err(error) = search::check_data(&data) {
-        report.problems.push(format!("nas search refuses it: {}", error.message()));
+        report.add_problem(format!("nas search refuses it: {}", error.message()));
     }
     output.json(&report);
     output.answer(report.to_string());

@@ -1,6 +1,6 @@
-//! `nas evaluate`: how good a saved network is on labelled images.
+//! `nas evaluate`: how good a saved network is on labelled examples.
 
-use nas_nn::data::{self, Images};
+use nas_nn::data::{self, Dataset};
 use nas_nn::network::Network;
 use nas_nn::train::best;
 
@@ -13,42 +13,51 @@ use crate::study_folder;
 /// Scores the network on the test part of a data set, or on a file of images with its labels.
 pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
     let network = Network::load(&study_folder::model(&args.model)?)?;
-    let (images, source) = images(args)?;
-    let evaluation = network.evaluate(&images)?;
-    let rows = network.predict(&images)?;
-    let classes = &network.about().classes;
-    let mut confusion = vec![vec![0_usize; classes.len()]; classes.len()];
-    for (row, &label) in rows.iter().zip(&images.labels) {
-        confusion[label as usize][best(row)] += 1;
+    let (data, source) = data(args)?;
+    let evaluation = network.evaluate(&data)?;
+    let mut json = serde_json::json!({"examples": evaluation.examples, "data": source});
+    let figures: Vec<String> = evaluation
+        .metrics
+        .iter()
+        .map(|(name, value)| {
+            json[name] = value.into();
+            format!("{name} {value:.4}{}", if name == "loss" { " nats" } else { "" })
+        })
+        .collect();
+    let example = network.about().task.example();
+    let mut text = format!("{}, on {} {example}s of {source}", figures.join(", "), evaluation.examples);
+    if let Dataset::Images(images) = &data {
+        let classes = &network.about().classes;
+        let mut confusion = vec![vec![0_usize; classes.len()]; classes.len()];
+        for (row, &label) in network.predict(&data)?.iter().zip(&images.labels) {
+            confusion[label as usize][best(row)] += 1;
+        }
+        let per_class = classes.iter().zip(&confusion).enumerate().map(|(i, (name, row))| {
+            let n: usize = row.iter().sum();
+            let share = if n == 0 { "-".to_owned() } else { format!("{:.4}", row[i] as f64 / n as f64) };
+            vec![name.clone(), n.to_string(), share]
+        });
+        text += &format!("\n\n{}", output::table(&["class", "images", "found"], &[1, 2], per_class.collect()));
+        json["classes"] = classes.clone().into();
+        json["confusion"] = confusion.into();
     }
-    output.json(&serde_json::json!({
-        "accuracy": evaluation.accuracy, "loss": evaluation.loss, "examples": evaluation.examples, "data": source,
-        "classes": classes, "confusion": confusion,
-    }));
-    let per_class = classes.iter().zip(&confusion).enumerate().map(|(i, (name, row))| {
-        let n: usize = row.iter().sum();
-        let share = if n == 0 { "-".to_owned() } else { format!("{:.4}", row[i] as f64 / n as f64) };
-        vec![name.clone(), n.to_string(), share]
-    });
-    output.answer(format!(
-        "accuracy {:.4}, loss {:.4} nats, on {} images of {source}\n\n{}",
-        evaluation.accuracy,
-        evaluation.loss,
-        evaluation.examples,
-        output::table(&["class", "images", "found"], &[1, 2], per_class.collect())
-    ));
+    output.json(&json);
+    output.answer(text);
     Ok(())
 }
 
-/// The images to score on, and their name.
-fn images(args: &cli::Evaluate) -> Result<(Images, String)> {
+/// The examples to score on, and their name.
+fn data(args: &cli::Evaluate) -> Result<(Dataset, String)> {
     match (&args.data, &args.labels) {
         (None, Some(_)) => Err(Error::usage("--labels needs DATA, the file of the images")),
-        (Some(images), Some(labels)) => Ok((data::open_labelled(images, labels)?, images.display().to_string())),
-        (Some(path), None) if path.is_file() => {
+        (Some(images), Some(labels)) => {
+            let labelled = data::open_labelled(images, labels)?;
+            Ok((Dataset::Images(labelled), images.display().to_string()))
+        }
+        (Some(path), None) if path.is_file() && path.extension().is_none_or(|ending| ending != "txt") => {
             Err(Error::usage(format!("{} is a file of images; give its labels with --labels", path.display())))
         }
-        (Some(path), None) => test_part(&Source::of(Some(path))?),
+        (Some(path), None) => test_part(&Source::of(Some(path), None)?),
         // Without data: what the study that holds the model was made of.
         (None, None) => match study_folder::of_model(&args.model) {
             Some(folder) => {
@@ -60,7 +69,7 @@ fn images(args: &cli::Evaluate) -> Result<(Images, String)> {
     }
 }
 
-fn test_part(source: &Source) -> Result<(Images, String)> {
+fn test_part(source: &Source) -> Result<(Dataset, String)> {
     let data = source.open()?;
     Ok((data.test, format!("the test part of {}", data.source)))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nas_core::{
-    Direction, Objective, ProcessEvaluator, SearchSpace, Seed, SqliteStorage, Storage, Study, StudyRecord, Trial,
-    TrialState,
+    Direction, EarlyStopping, Objective, ProcessEvaluator, SearchSpace, Seed, SqliteStorage, Storage, Study,
+    StudyRecord, Trial, TrialState,
 };
 
 use super::search;
@@ -24,19 +24,63 @@ const SHOWN: usize = 5;
 /// Runs a new study.
 pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let settings = config::merge(args.settings, args.config.as_deref())?;
+    let jobs = search::Workers::new(args.jobs, None)?.jobs;
+    let limits = search::limits(args.trials, args.time)?;
+    let Measured { program, space, objective, early_stopping } = measured(&settings, &args.program, limits)?;
+    let seed = Seed::new(settings.seed.unwrap_or(0));
+    let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
+    let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let warm_start = super::warm_start::read(settings.warm_start.as_deref(), &agent, &space)?;
+
+    let folder = StudyFolder::create(args.study.as_deref(), space.name())?;
+    log::to(folder.path())?;
+    let budget: Vec<String> = (limits.trials.map(|n| format!("{n} trials")).into_iter())
+        .chain(limits.time.map(|t| output::seconds(t.as_secs_f64())))
+        .collect();
+    output.json(&serde_json::json!({"event": "study", "study": folder.path(), "config": program, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
+    output.line(format!("program  {}", program.evaluator.join(" ")));
+    output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
+    output.line(format!("search   agent {agent}, seed {}, {}", seed.value(), budget.join(" or ")));
+    if let Some(warm_start) = &warm_start {
+        output.line(super::warm_start::line(warm_start));
+    }
+    output.line(format!("study    {}\n", folder.path().display()));
+    let record = StudyRecord {
+        space,
+        objective,
+        seed,
+        strategy: agent,
+        lag: search::LAG,
+        early_stopping,
+        warm_start,
+        configuration: serde_json::to_value(&program).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
+    };
+    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
+    let study = Study::create(record, strategy, storage)?;
+    go(study, &program, limits, jobs, &folder, output)
+}
+
+/// What searches measured by a program work with.
+pub(super) struct Measured {
+    pub(super) program: Program,
+    pub(super) space: SearchSpace,
+    pub(super) objective: Objective,
+    pub(super) early_stopping: Option<EarlyStopping>,
+}
+
+/// What `settings` and the flags of the program come to.
+pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: Limits) -> Result<Measured> {
     let networks = [settings.epochs.is_some(), settings.final_epochs.is_some(), settings.final_seeds.is_some()];
     if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() {
         let message = "epochs, final-epochs, final-seeds, validation and max-memory are for networks that nas trains";
         return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
     }
-    let jobs = search::Workers::new(args.jobs, None)?.jobs;
-    let limits = search::limits(args.trials, args.time)?;
-    let command = args.program.evaluator.unwrap_or_default();
-    let evaluator = shell_words::split(&command)
+    let command = flags.evaluator.as_deref().unwrap_or_default();
+    let evaluator = shell_words::split(command)
         .map_err(|e| Error::usage(format!("--evaluator `{command}` cannot be split into words: {e}")))?;
     let program = Program {
         evaluator,
-        trial_seconds: args.program.trial_time.map(|t| t.as_secs_f64()),
+        trial_seconds: flags.trial_time.map(|t| t.as_secs_f64()),
         trials: limits.trials,
         seconds: limits.time.map(|t| t.as_secs_f64()),
     };
@@ -47,35 +91,10 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     };
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
     let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let metric = flags.metric.as_deref().unwrap_or("accuracy");
+    let objective = if flags.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
     let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;
-    let seed = Seed::new(settings.seed.unwrap_or(0));
-    let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
-    let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
-
-    let folder = StudyFolder::create(args.study.as_deref(), space.name())?;
-    log::to(folder.path())?;
-    let metric = args.program.metric.as_deref().unwrap_or("accuracy");
-    let objective = if args.program.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
-    let budget: Vec<String> = (limits.trials.map(|n| format!("{n} trials")).into_iter())
-        .chain(limits.time.map(|t| output::seconds(t.as_secs_f64())))
-        .collect();
-    output.json(&serde_json::json!({"event": "study", "study": folder.path(), "config": program, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
-    output.line(format!("program  {}", program.evaluator.join(" ")));
-    output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
-    output.line(format!("search   agent {agent}, seed {}, {}", seed.value(), budget.join(" or ")));
-    output.line(format!("study    {}\n", folder.path().display()));
-    let record = StudyRecord {
-        space,
-        objective,
-        seed,
-        strategy: agent,
-        lag: search::LAG,
-        early_stopping,
-        configuration: serde_json::to_value(&program).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
-    };
-    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
-    let study = Study::create(record, strategy, storage)?;
-    go(study, &program, limits, jobs, &folder, output)
+    Ok(Measured { program, space, objective, early_stopping })
 }
 
 /// Runs a study to the end of its budget and shows its best trials.
@@ -92,7 +111,8 @@ pub(crate) fn go(
     close(study.trials(), &study.record().objective, folder, output)
 }
 
-fn process(program: &Program) -> Result<ProcessEvaluator> {
+/// What starts the program.
+pub(super) fn process(program: &Program) -> Result<ProcessEvaluator> {
     let evaluator = ProcessEvaluator::new(program.evaluator.iter().cloned())
         .map_err(|e| Error::usage(format!("--evaluator: {e}")))?;
     Ok(match program.trial_seconds.map(Duration::try_from_secs_f64) {

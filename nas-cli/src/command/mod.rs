@@ -2,6 +2,7 @@
 
 mod bench;
 mod closing;
+mod compare;
 mod completions;
 mod data;
 mod evaluate;
@@ -16,6 +17,7 @@ mod status;
 mod studies;
 mod train;
 mod trials;
+mod warm_start;
 
 use crate::cli::{Cli, Command};
 use crate::error::Result;
@@ -38,6 +40,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
         Some(Command::Predict(args)) => predict::run(&args, output),
         Some(Command::Space(space)) => space::run(&space, output),
         Some(Command::Data(data)) => data::run(&data, output),
+        Some(Command::Compare(args)) => compare::run(*args, output),
         Some(Command::Bench(args)) => bench::run(&args, output),
         Some(Command::Completions(args)) => completions::run(&args),
     }

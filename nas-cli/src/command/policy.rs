@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nas_core::{Diagnostics, SearchSpace, SqliteStorage, Storage, Study};
+use nas_rl::value::Reliability;
 
 use super::closing;
 use crate::cli;
@@ -50,8 +51,9 @@ pub(crate) fn run(args: &cli::Policy, output: Output) -> Result<()> {
     let diagnostics: Vec<(u64, Diagnostics)> =
         storage.diagnostics()?.into_iter().filter(|(_, d)| !d.0.is_empty()).collect();
     let last = diagnostics.last().map(|(_, d)| d);
+    let reliability = last.and_then(Reliability::read);
     let verdict = verdict(last);
-    let comparison = closing::search_verdict(study.trials());
+    let comparison = closing::search_verdict(study.trials(), &study.record().objective);
 
     let slots = record.space.slots();
     let wanted = |i: &usize| args.decision.as_ref().is_none_or(|part| slots[*i].path.contains(part.as_str()));
@@ -64,6 +66,8 @@ pub(crate) fn run(args: &cli::Policy, output: Output) -> Result<()> {
     output.json(&serde_json::json!({
         "study": args.study, "agent": record.strategy, "observed": moments.last().map(|(n, _)| n), "verdict": verdict,
         "comparison": comparison, "diagnostics": last,
+        "calibration": reliability.as_ref().map(|r| serde_json::json!({"states": r.states, "bias": r.bias,
+            "correlation": r.correlation, "bins": r.bins})),
         "decisions": chosen.iter().map(|&i| serde_json::json!({"decision": slots[i].path, "options": slots[i].options,
             "probabilities": moments.iter().map(|(n, p)| serde_json::json!({"observed": n, "p": p[i]})).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
@@ -76,7 +80,35 @@ pub(crate) fn run(args: &cli::Policy, output: Output) -> Result<()> {
         output
             .answer(format!("\n{}", output::table(&["figure", "over the updates", "first", "last"], &[2, 3], figures)));
     }
+    if let Some(reliability) = reliability {
+        output.answer(format!("\n{}", calibration(&reliability)));
+    }
     Ok(())
+}
+
+/// What the value function predicted against what came: a sentence and a table.
+fn calibration(reliability: &Reliability) -> String {
+    let Reliability { states, bias, correlation, bins } = reliability;
+    let bias = match bias {
+        bias if bias.abs() < 0.005 => "as much as came".to_owned(),
+        bias => format!("{:.2} too {} on average", bias.abs(), if *bias > 0.0 { "much" } else { "little" }),
+    };
+    let correlation = match correlation {
+        Some(correlation) => format!("its predictions have a correlation of {correlation:.2} with the rewards"),
+        None => "its predictions have no correlation with the rewards".to_owned(),
+    };
+    let row = |(i, [predicted, obtained]): (usize, &[f64; 2])| {
+        let fifth = ["lowest", "low", "middle", "high", "highest"]
+            .get(i)
+            .map_or_else(|| (i + 1).to_string(), |&s| s.to_owned());
+        vec![fifth, format!("{predicted:.2}"), format!("{obtained:.2}"), format!("{:+.2}", predicted - obtained)]
+    };
+    let rows = bins.iter().enumerate().map(row).collect();
+    format!(
+        "The value function expected {bias}; {correlation}. A fifth of the last {states} states, which are prefixes of \
+         architectures, in each row; rewards as the agent learns from them:\n{}",
+        output::table(&["predictions", "predicted", "obtained", "difference"], &[1, 2, 3], rows)
+    )
 }
 
 /// What the policy's own figures say, in a sentence or two.
@@ -125,7 +157,10 @@ fn table(space: &SearchSpace, chosen: &[usize], moments: &[(u64, Probabilities)]
 /// Each figure of the updates as a strip between its least and its largest, with its first and last value.
 fn figures(diagnostics: &[(u64, Diagnostics)]) -> Vec<Vec<String>> {
     let Some((_, last)) = diagnostics.last() else { return Vec::new() };
-    let names = last.0.keys().filter(|name| !matches!(name.as_str(), "updates" | "restarts" | "skipped_updates"));
+    let told = |name: &str| {
+        name.starts_with(Reliability::PREFIX) || matches!(name, "updates" | "restarts" | "skipped_updates")
+    };
+    let names = last.0.keys().filter(|name| !told(name));
     names
         .filter_map(|name| {
             let all: Vec<f64> = diagnostics.iter().filter_map(|(_, d)| d.get(name)).collect();
@@ -166,6 +201,18 @@ mod tests {
         assert!(said(0.99, 0.0, 20.0).contains("learned nothing"));
         assert!(!said(0.99, 0.0, 3.0).contains("learned nothing"), "too early to tell");
         assert!(said(0.01, 0.0, 20.0).contains("collapsed") && said(0.5, 0.95, 20.0).contains("collapsed"));
+    }
+
+    #[test]
+    fn calibrations() {
+        let bins = vec![[-0.6, -0.4], [0.5, 0.25]];
+        let said = |bias, correlation| calibration(&Reliability { states: 90, bias, correlation, bins: bins.clone() });
+        let text = said(0.04, Some(0.4));
+        assert!(text.starts_with("The value function expected 0.04 too much on average; its predictions"), "{text}");
+        assert!(text.contains("correlation of 0.40") && text.contains("last 90 states"), "{text}");
+        assert!(text.contains("lowest") && text.contains("-0.20") && text.contains("+0.25"), "{text}");
+        assert!(said(-0.04, None).contains("0.04 too little on average; its predictions have no correlation"));
+        assert!(said(0.001, None).contains("expected as much as came"));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! `nas predict`: the class of every image, as CSV.
+//! `nas predict`: the class of every image, as CSV; or how a text goes on.
 
 use std::io::Write;
 
-use nas_nn::data::{self, Images};
+use nas_core::Seed;
+use nas_nn::data::{self, Dataset, Images};
+use nas_nn::family::Task;
 use nas_nn::network::Network;
 use nas_nn::train::best;
 
@@ -14,10 +16,23 @@ use crate::study_folder;
 /// Images classified at a time.
 const CHUNK: usize = 1000;
 
-/// Classifies images.
+/// The longest continuation of a text.
+const LONGEST: usize = 1_000_000;
+
+/// Classifies images, or continues a text.
 pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
     let network = Network::load(&study_folder::model(&args.model)?)?;
-    let images = if args.images.is_dir() { data::open(&args.images)?.test } else { data::open_images(&args.images)? };
+    if let Task::Text { .. } = network.about().task {
+        return go_on(&network, args, output);
+    }
+    let images = if args.data.is_dir() {
+        match data::open(&args.data)?.test {
+            Dataset::Images(images) => images,
+            other => return Err(Error::usage(format!("the network is for images, the data is {}", other.task()))),
+        }
+    } else {
+        data::open_images(&args.data)?
+    };
     let Some(path) = &args.output else {
         let result = write(&network, &images, output, std::io::stdout().lock())?;
         return match result {
@@ -43,6 +58,21 @@ pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
     Ok(())
 }
 
+/// Prints how the text in a file goes on.
+fn go_on(network: &Network, args: &cli::Predict, output: Output) -> Result<()> {
+    if args.output.is_some() {
+        return Err(Error::usage("--output is for the classes of images; what continues a text goes to stdout"));
+    }
+    if args.length > LONGEST {
+        return Err(Error::usage(format!("--length is {}; it must be at most {LONGEST}", args.length)));
+    }
+    let text = std::fs::read_to_string(&args.data).map_err(|e| Error::io("reading", &args.data, &e))?;
+    let continued = network.continue_text(&text, args.length, args.temperature, Seed::new(args.seed))?;
+    output.json(&serde_json::json!({"continuation": continued}));
+    output.answer(continued);
+    Ok(())
+}
+
 /// The outer result is about the images, the inner one about the file.
 fn write(network: &Network, images: &Images, output: Output, to: impl Write) -> Result<std::io::Result<()>> {
     let classes = &network.about().classes;
@@ -53,7 +83,7 @@ fn write(network: &Network, images: &Images, output: Output, to: impl Write) -> 
     }
     let all: Vec<usize> = (0..images.len()).collect();
     for chunk in all.chunks(CHUNK) {
-        for (&index, row) in chunk.iter().zip(network.predict(&images.subset(chunk))?) {
+        for (&index, row) in chunk.iter().zip(network.predict(&Dataset::Images(images.subset(chunk)))?) {
             let class = best(&row);
             output.json(&serde_json::json!({
                 "index": index, "class": class, "name": classes[class], "probabilities": row,

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nas_core::{
-    Budget, EarlyStopping, Evaluator, Objective, Purpose, Seed, SqliteStorage, StopReason, Storage, Study, StudyRecord,
+    Budget, EarlyStopping, Evaluator, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
+    StudyRecord, WarmStart,
 };
-use nas_nn::data::{Images, TrainTest, stratified};
+use nas_nn::data::{Dataset, TrainTest};
 use nas_nn::evaluator::ChildTrainer;
-use nas_nn::family::{self, Task};
+use nas_nn::family;
 
 use crate::cli;
-use crate::config::{self, Config, DEFAULT_AGENT, DEFAULT_SPACE, Source};
+use crate::config::{self, Config, DEFAULT_AGENT, Source};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Output};
 use crate::progress::{Limits, Progress};
@@ -50,11 +51,46 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let settings = config::merge(args.settings, args.config.as_deref())?;
     let workers = Workers::new(args.jobs, args.threads)?;
     let limits = limits(args.trials, args.time)?;
+    let seed = Seed::new(settings.seed.unwrap_or(0));
+    let from = settings.warm_start.clone();
+    let Networks { config, space, data, early_stopping } =
+        networks(Source::of(args.data.as_deref(), args.demo)?, settings, limits, workers)?;
+    let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
+    let warm_start = super::warm_start::read(from.as_deref(), &config.agent, &space)?;
+    let (train, validation) = split(&data.train, &config, seed)?;
 
-    let source = Source::of(args.data.as_deref())?;
+    let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
+    log::to(folder.path())?;
+    let parts = (train.len(), validation.len());
+    header(output, &config, early_stopping, warm_start.as_ref(), &space, seed, &data, parts, limits, folder.path());
+    let record = StudyRecord {
+        space,
+        objective: config.task.objective(),
+        seed,
+        strategy: config.agent.clone(),
+        lag: LAG,
+        early_stopping,
+        warm_start,
+        configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
+    };
+    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
+    let study = Study::create(record, strategy, storage)?;
+    go(study, &config, &data, (train, validation), limits, workers, &folder, output)
+}
+
+/// What searches that train networks work with.
+pub(super) struct Networks {
+    pub(super) config: Config,
+    pub(super) space: SearchSpace,
+    pub(super) data: TrainTest,
+    pub(super) early_stopping: Option<EarlyStopping>,
+}
+
+/// What `settings` come to for that data.
+pub(super) fn networks(source: Source, settings: cli::Settings, limits: Limits, workers: Workers) -> Result<Networks> {
     let data = source.open()?;
-    let task = task(&data);
-    let (space, family) = config::space(settings.space.as_deref().unwrap_or(DEFAULT_SPACE), &task)?;
+    let task = data.train.task();
+    let (space, family) = config::space(settings.space.as_deref().unwrap_or_else(|| family::usual(&task)), &task)?;
     let mut search = family.search_recipe();
     let mut final_recipe = family.final_recipe();
     search.epochs = positive("--epochs", settings.epochs.unwrap_or(search.epochs))?;
@@ -78,26 +114,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
     };
-    let seed = Seed::new(settings.seed.unwrap_or(0));
-    let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
-    let (train, validation) = split(&data.train, &config, seed)?;
-
-    let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
-    log::to(folder.path())?;
-    let parts = (train.len(), validation.len());
-    header(output, &config, early_stopping, &space, seed, &data, parts, limits, folder.path());
-    let record = StudyRecord {
-        space,
-        objective: Objective::maximize("accuracy"),
-        seed,
-        strategy: config.agent.clone(),
-        lag: LAG,
-        early_stopping,
-        configuration: serde_json::to_value(&config).map_err(|e| Error::new(Kind::Other, e.to_string()))?,
-    };
-    let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
-    let study = Study::create(record, strategy, storage)?;
-    go(study, &config, &data, (train, validation), limits, workers, &folder, output)
+    Ok(Networks { config, space, data, early_stopping })
 }
 
 /// Runs a study to the end of its budget, then closes it: trains the winner and its controls to the full.
@@ -106,17 +123,26 @@ pub(crate) fn go(
     mut study: Study,
     config: &Config,
     data: &TrainTest,
-    (train, validation): (Images, Images),
+    (train, validation): (Dataset, Dataset),
     limits: Limits,
     workers: Workers,
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let family = family::family(&config.family)?;
-    let trainer = ChildTrainer::new(family, config.task, train, validation, config.search.clone(), config.max_memory)
-        .threads(workers.threads_of(workers.jobs));
+    let trainer = trainer(config, (train, validation), workers)?;
     run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
     super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
+}
+
+/// What trains the trials of a study.
+pub(super) fn trainer(
+    config: &Config,
+    (train, validation): (Dataset, Dataset),
+    workers: Workers,
+) -> Result<ChildTrainer> {
+    let family = family::family(&config.family)?;
+    Ok(ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
+        .threads(workers.threads_of(workers.jobs)))
 }
 
 /// Runs a study to the end of its budget, with all that a person sees of it.
@@ -149,22 +175,15 @@ pub(crate) fn run_study(
 
 /// Whether a search with the usual settings takes `data`.
 pub(crate) fn check_data(data: &TrainTest) -> Result<()> {
-    config::space(DEFAULT_SPACE, &task(data))?;
-    let mut rng = Seed::new(0).stream(Purpose::Split, 0);
-    stratified(&data.train.labels, data.train.classes, DEFAULT_VALIDATION, &mut rng)?;
+    let task = data.train.task();
+    config::space(family::usual(&task), &task)?;
+    data.train.split(DEFAULT_VALIDATION, &mut Seed::new(0).stream(Purpose::Split, 0))?;
     Ok(())
 }
 
 /// The training and validation parts of `data`, split by the study's seed.
-pub(crate) fn split(data: &Images, config: &Config, seed: Seed) -> Result<(Images, Images)> {
-    let mut rng = seed.stream(Purpose::Split, 0);
-    let (train, validation) = stratified(&data.labels, data.classes, config.validation, &mut rng)?;
-    Ok((data.subset(&train), data.subset(&validation)))
-}
-
-fn task(data: &TrainTest) -> Task {
-    let train = &data.train;
-    Task::Image { channels: train.channels, height: train.height, width: train.width, classes: train.classes }
+pub(crate) fn split(data: &Dataset, config: &Config, seed: Seed) -> Result<(Dataset, Dataset)> {
+    Ok(data.split(config.validation, &mut seed.stream(Purpose::Split, 0))?)
 }
 
 /// Who works: trainings beside each other, which share the threads if there are more of these.
@@ -224,6 +243,7 @@ fn header(
     output: Output,
     config: &Config,
     early_stopping: Option<EarlyStopping>,
+    warm_start: Option<&WarmStart>,
     space: &nas_core::SearchSpace,
     seed: Seed,
     data: &TrainTest,
@@ -246,5 +266,8 @@ fn header(
         config.search.epochs,
         early_stopping.map_or_else(String::new, |rule| format!(", early stopping {rule}"))
     ));
+    if let Some(warm_start) = warm_start {
+        output.line(super::warm_start::line(warm_start));
+    }
     output.line(format!("study    {}\n", folder.display()));
 }

@@ -5,6 +5,7 @@ use nas_nn::evaluator;
 use nas_nn::family::{self, Task};
 use nas_nn::program::Rates;
 
+use super::warm_start;
 use crate::cli;
 use crate::config::Work;
 use crate::error::Result;
@@ -18,10 +19,11 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
         output.json(&record);
         let settings = toml::to_string(&work).unwrap_or_else(|e| e.to_string());
         output.answer(format!(
-            "# {}: agent {}, seed {}\n{settings}\n{}",
+            "# {}: agent {}, seed {}{}\n{settings}\n{}",
             args.study.display(),
             record.strategy,
             record.seed.value(),
+            record.warm_start.as_ref().map_or_else(String::new, |warm| format!("\n# {}", warm_start::line(warm))),
             record.space.to_toml()
         ));
         return Ok(());

@@ -2,15 +2,12 @@
 
 use nas_core::{Purpose, SearchSpace, Seed};
 use nas_nn::evaluator::{TrainingCost, training_cost};
-use nas_nn::family::{self, Family, Task};
+use nas_nn::family::{self, Family};
 
 use crate::cli;
 use crate::config;
 use crate::error::Result;
 use crate::output::{self, Output};
-
-/// What spaces are made for when there is no data: the embedded images.
-const TASK: Task = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
 
 /// Architectures drawn to tell what networks of a space cost.
 const COSTED: usize = 200;
@@ -20,17 +17,17 @@ pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
     match command {
         cli::Space::List => list(output),
         cli::Space::Show(args) => {
-            let (space, _) = config::space(&args.space, &TASK)?;
+            let (space, _) = config::space_without_data(&args.space)?;
             output.json(&space);
             output.answer(space.to_toml().trim_end());
             Ok(())
         }
         cli::Space::Check(args) => {
-            let (space, family) = config::space(&args.space, &TASK)?;
+            let (space, family) = config::space_without_data(&args.space)?;
             check(&space, &*family, output)
         }
         cli::Space::Sample(args) => {
-            let (space, _) = config::space(&args.space, &TASK)?;
+            let (space, _) = config::space_without_data(&args.space)?;
             let mut rng = Seed::new(args.seed).stream(Purpose::Propose, 0);
             for _ in 0..args.number {
                 let architecture = space.sample(&mut rng);
@@ -40,7 +37,7 @@ pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
             Ok(())
         }
         cli::Space::Count(args) => {
-            let (space, _) = config::space(&args.space, &TASK)?;
+            let (space, _) = config::space_without_data(&args.space)?;
             let size = space.cardinality().to_string();
             output.json(&serde_json::json!({"space": space.name(), "architectures": size}));
             output.answer(size);
@@ -52,7 +49,7 @@ pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
 fn list(output: Output) -> Result<()> {
     let mut rows = Vec::new();
     for family in family::families() {
-        let size = family.space(&TASK)?.cardinality().to_string();
+        let size = family.space(&family.usual_task())?.cardinality().to_string();
         output.json(&serde_json::json!({"space": family.name(), "architectures": size, "about": family.describe()}));
         rows.push(vec![family.name().to_owned(), size, family.describe().to_owned()]);
     }
@@ -63,10 +60,10 @@ fn list(output: Output) -> Result<()> {
 /// Size, decisions and what the networks cost.
 fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()> {
     let mut rng = Seed::new(0).stream(Purpose::Propose, 0);
-    let batch = family.search_recipe().batch;
-    let costs = (0..COSTED).map(|_| training_cost(family, &space.sample(&mut rng), &TASK, batch));
+    let (task, batch) = (family.usual_task(), family.search_recipe().batch);
+    let costs = (0..COSTED).map(|_| training_cost(family, &space.sample(&mut rng), &task, batch));
     let costs: Vec<TrainingCost> = costs.collect::<std::result::Result<_, _>>()?;
-    let default = training_cost(family, &family.default_architecture(), &TASK, batch)?;
+    let default = training_cost(family, &family.default_architecture(), &task, batch)?;
     let size = space.cardinality().to_string();
 
     let figures = |c: &TrainingCost| [c.cost.parameters, c.cost.madds, c.memory];
@@ -87,7 +84,7 @@ fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()>
     output.answer(output::table(&["decision", "options", ""], &[1], decisions.collect()));
     let header = ["", "least", "median", "most", "default"];
     output.answer(format!(
-        "\nOf {COSTED} networks drawn evenly, for {TASK}:\n{}",
+        "\nOf {COSTED} networks drawn evenly, for {task}:\n{}",
         output::table(&header, &[1, 2, 3, 4], rows)
     ));
     Ok(())

@@ -1,18 +1,18 @@
 //! `nas studies`: the studies of a folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nas_core::Trial;
 
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::output::{self, Output};
-use crate::study_folder::{self, StudyFolder};
+use crate::study_folder::{self, COMPARISON, StudyFolder};
 
 /// Lists them; a damaged one is a line that says so.
 pub(crate) fn run(args: &cli::Studies, output: Output) -> Result<()> {
-    let folders = study_folders(&args.folder)?;
-    if folders.is_empty() {
+    let (folders, comparisons) = study_folders(&args.folder)?;
+    if folders.is_empty() && comparisons.is_empty() {
         output.answer(format!("There is no study in {}. Start one: nas search", args.folder.display()));
         return Ok(());
     }
@@ -38,24 +38,34 @@ pub(crate) fn run(args: &cli::Studies, output: Output) -> Result<()> {
             }
         }
     }
-    output.answer(output::table(&["study", "state", "trials", "best", "space", "agent"], &[2, 3], rows));
+    if !rows.is_empty() {
+        output.answer(output::table(&["study", "state", "trials", "best", "space", "agent"], &[2, 3], rows));
+    }
+    for comparison in comparisons {
+        output.json(&serde_json::json!({"comparison": comparison}));
+        let folder = output::typed(&comparison);
+        output.answer(format!("{folder} is a comparison: `nas studies {folder}` lists its searches"));
+    }
     Ok(())
 }
 
-/// Folders that hold a study's database, by name.
-fn study_folders(parent: &Path) -> Result<Vec<StudyFolder>> {
+/// Folders that hold a study's database, and those that are comparisons, by name.
+fn study_folders(parent: &Path) -> Result<(Vec<StudyFolder>, Vec<PathBuf>)> {
     let entries = match std::fs::read_dir(parent) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
         Err(e) => return Err(Error::io("reading", parent, &e)),
     };
-    let mut paths = Vec::new();
+    let (mut studies, mut comparisons) = (Vec::new(), Vec::new());
     for entry in entries {
         let path = entry.map_err(|e| Error::io("reading", parent, &e))?.path();
         if StudyFolder::new(&path).database().is_file() {
-            paths.push(path);
+            studies.push(path);
+        } else if path.join(COMPARISON).is_file() {
+            comparisons.push(path);
         }
     }
-    paths.sort();
-    Ok(paths.iter().map(|path| StudyFolder::new(path)).collect())
+    studies.sort();
+    comparisons.sort();
+    Ok((studies.iter().map(|path| StudyFolder::new(path)).collect(), comparisons))
 }

@@ -10,7 +10,7 @@ use crate::output::{self, Output};
 use crate::statistics::Summary;
 use crate::study_folder::{self, StudyFolder};
 
-/// Trains a trial's architecture from several seeds and scores each on the test images.
+/// Trains a trial's architecture from several seeds and scores each on the test part.
 pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
     let folder = StudyFolder::new(&args.study);
     let (record, config, trials) = folder.read_networks()?;
@@ -40,22 +40,24 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
     }
     let data = config.source.open_again(&config.data_hash)?;
     output.line(format!(
-        "Training {name}: {} epochs, {} seeds, all {} training images.",
+        "Training {name}: {} epochs, {} seeds, all {} training {}s.",
         recipe.epochs,
         args.seeds,
-        data.train.len()
+        data.train.len(),
+        config.task.example()
     ));
     let how = closing::How { workers, profile: args.profile, output };
     let trained = closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, how)?;
-    let accuracies: Vec<f64> = trained.iter().map(|t| t.accuracy).collect();
+    let test_scores: Vec<f64> = trained.iter().map(|t| t.score).collect();
     trained[0].network.save(&model)?;
-    let summary = Summary::of(&accuracies).ok_or_else(|| Error::new(Kind::Other, "nothing was trained"))?;
+    let summary = Summary::of(&test_scores).ok_or_else(|| Error::new(Kind::Other, "nothing was trained"))?;
     output.json(&serde_json::json!({
-        "trial": args.trial, "test_accuracies": accuracies, "mean": summary.mean, "sd": summary.sd, "model": weights,
+        "trial": args.trial, "test_scores": test_scores, "mean": summary.mean, "sd": summary.sd, "model": weights,
         "parameters": trained[0].parameters, "madds": trained[0].madds, "profile": trained[0].profile,
     }));
     output.answer(format!(
-        "test accuracy {summary} over {} seeds, {} parameters, {} multiply-adds\nThe first seed's model is {}",
+        "test {} {summary} over {} seeds, {} parameters, {} multiply-adds\nThe first seed's model is {}",
+        record.objective.metric,
         summary.n,
         output::short(trained[0].parameters),
         output::short(trained[0].madds),

@@ -83,6 +83,14 @@ pub enum BenchmarkError {
     /// The rows and columns do not make a table.
     #[error("these rows make no table: {0}")]
     Rows(String),
+    /// What was asked for is no planted landscape.
+    #[error("there is no planted landscape \"{text}\": {why}")]
+    Planted {
+        /// What was asked for.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The space of a table cannot be used.
     #[error(transparent)]
     Space(#[from] SpaceError),

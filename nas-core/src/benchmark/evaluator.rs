@@ -20,6 +20,7 @@ use crate::{Evaluator, Failure, Metrics, Reporter, Trial};
 ///     strategy: "random".to_owned(),
 ///     lag: StudyRecord::LAG,
 ///     early_stopping: None,
+///     warm_start: None,
 ///     configuration: serde_json::Value::Null,
 /// };
 /// let strategy = Box::new(RandomSearch::new(record.space.clone(), record.seed));

@@ -2,7 +2,8 @@
 //!
 //! A [`Table`] holds the space, its metrics and its tasks with the rule for what an evaluation takes.
 //! [`Table::nas_bench_201`] is part of the library; others are made by [`import`] or [`CsvImport`] and kept in one compact,
-//! checksummed file. A table is an [`Evaluator`](crate::Evaluator) too, through [`TableEvaluator`].
+//! checksummed file. A table is an [`Evaluator`](crate::Evaluator) too, through [`TableEvaluator`]. Where tables end, at spaces
+//! of tens of decisions and searches of thousands of evaluations, [`Planted`] landscapes have a best that is known too.
 
 mod about;
 mod column;
@@ -11,6 +12,7 @@ mod evaluator;
 mod file;
 mod import;
 pub mod nasbench101;
+mod planted;
 mod simulation;
 mod table;
 mod workers;
@@ -19,6 +21,7 @@ pub use about::{About, Charge, MetricInfo, Provenance, Task};
 pub use error::BenchmarkError;
 pub use evaluator::TableEvaluator;
 pub use import::{CsvImport, import};
+pub use planted::{Landscape, Planted};
 pub use simulation::{Limit, Reward, Simulation, Trace};
 pub use table::{Metric, Table};
 pub use workers::{Race, Schedule};

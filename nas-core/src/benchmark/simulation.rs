@@ -71,6 +71,16 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Of a search that has not begun, with that regret.
+    pub(super) fn new(worst: f64) -> Self {
+        Trace { regrets: Vec::new(), seconds: Vec::new(), worst }
+    }
+
+    /// Notes the regret after another evaluation.
+    pub(super) fn push(&mut self, regret: f64) {
+        self.regrets.push(regret);
+    }
+
     /// How many evaluations there were.
     pub fn len(&self) -> usize {
         self.regrets.len()
@@ -210,7 +220,7 @@ impl<'a> Simulation<'a> {
     /// # Errors
     /// When the strategy cannot go on, or the limit is a time and the table has no clock or a time of it is missing.
     pub fn run(&self, strategy: &mut dyn Strategy, limit: Limit, stop: &AtomicBool) -> Result<Trace, Error> {
-        let mut trace = Trace { regrets: Vec::new(), seconds: Vec::new(), worst: self.worst };
+        let mut trace = Trace::new(self.worst);
         let mut best: Option<f64> = None;
         let (mut regret, mut clock) = (self.worst, 0.0);
         let no_clock =
@@ -243,7 +253,7 @@ impl<'a> Simulation<'a> {
             if clock.is_nan() {
                 return Err(no_clock());
             }
-            trace.regrets.push(regret);
+            trace.push(regret);
             let (tokens, origin) = (proposal.tokens, proposal.origin);
             strategy.observe(&Observed { number, tokens, reward, origin })?;
             // Free evaluations, of architectures that are not there, must not go on for ever.

@@ -119,6 +119,7 @@ fn study(rule: Option<EarlyStopping>, workers: usize, pause: Option<u64>) -> Vec
         strategy: "random".to_owned(),
         lag: StudyRecord::LAG,
         early_stopping: rule,
+        warm_start: None,
         configuration: serde_json::Value::Null,
     };
     let random = || Box::new(RandomSearch::new(space.clone(), Seed::new(5)));

@@ -166,8 +166,58 @@ impl SpaceBuilder {
         closed_by: &str,
     ) -> Self {
         let edges = edges.into_iter().map(|(from, to, decision)| (from, to, decision.into())).collect();
-        self.scope.require.push(Requirement::Path { edges, closed_by: closed_by.to_owned() });
+        self.scope.require.push(Requirement::Path {
+            edges,
+            closed_by: closed_by.to_owned(),
+            most: None,
+            nodes: Vec::new(),
+        });
         self
+    }
+
+    /// The most edges that the path requirement before this call lets stand, on the path or beside it.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let ops = ["none", "skip", "conv"];
+    /// let space = SearchSpace::builder("three_nodes")
+    ///     .choice("a", ops).choice("b", ops).choice("c", ops)
+    ///     .require_path([(0, 1, "a"), (1, 2, "b"), (0, 2, "c")], "none").at_most(2)
+    ///     .build()?;
+    /// // 22 cells with a path, of which 8 have all three edges.
+    /// assert_eq!(space.cardinality().to_string(), "14");
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn at_most(self, edges: u32) -> Self {
+        self.refine_path("at_most", |most, _| *most = Some(edges))
+    }
+
+    /// What stands on the nodes of the graph whose path the requirement before this call asks for: choices, by node.
+    ///
+    /// Architectures whose graphs are the same but for the numbers of the nodes, and for nodes on no way from the first to
+    /// the last, then are one: they have one [key](SearchSpace::key), and no strategy takes both. The
+    /// [cardinality](SearchSpace::cardinality) still counts each.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let edges = [(0, 1, "a"), (0, 2, "b"), (1, 3, "c"), (2, 3, "d")];
+    /// let space = SearchSpace::builder("four_nodes")
+    ///     .choice("x", ["conv", "pool"]).choice("y", ["conv", "pool"]);
+    /// let space = edges.iter().fold(space, |space, (.., edge)| space.choice(edge, ["out", "in"]));
+    /// let space = space.require_path(edges, "out").nodes([(1, "x"), (2, "y")]).build()?;
+    ///
+    /// let key = |text: &str| Ok::<_, nas_core::ArchitectureError>(space.key(&space.tokens(&space.parse(text)?)?));
+    /// let left = key("x=conv,y=pool,a=in,c=in,b=out,d=out")?;
+    /// assert_eq!(left, key("x=pool,y=conv,a=out,c=out,b=in,d=in")?); // the other node
+    /// assert_eq!(left, key("x=conv,y=conv,a=in,c=in,b=in,d=out")?); // a node that leads nowhere
+    /// assert_ne!(left, key("x=pool,y=conv,a=in,c=in,b=out,d=out")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn nodes<S: Into<String>>(self, nodes: impl IntoIterator<Item = (u32, S)>) -> Self {
+        let choices = nodes.into_iter().map(|(node, decision)| (node, decision.into())).collect();
+        self.refine_path("nodes", |_, nodes| *nodes = choices)
     }
 
     /// Says that the choices stand on the edges of a graph, from node to node, and that `closed_by` removes an edge.
@@ -243,6 +293,17 @@ impl SpaceBuilder {
         self
     }
 
+    fn refine_path(mut self, key: &str, change: impl FnOnce(&mut Option<u32>, &mut Vec<(u32, String)>)) -> Self {
+        match self.scope.require.last_mut() {
+            Some(Requirement::Path { most, nodes, .. }) => change(most, nodes),
+            None => {
+                let refers = format!("nothing: {key} follows the path requirement it refines");
+                self.fail(SpaceError::Reference { path: self.name.clone(), refers });
+            }
+        }
+        self
+    }
+
     /// Keeps the first mistake.
     fn fail(&mut self, mistake: SpaceError) {
         self.mistake.get_or_insert(mistake);
@@ -279,6 +340,10 @@ mod tests {
         check_mistake(
             SearchSpace::builder("s").steps(2),
             "\"s\" refers to nothing: steps follows the decision it refines",
+        );
+        check_mistake(
+            SearchSpace::builder("s").choice("a", ["x", "y"]).at_most(2),
+            "\"s\" refers to nothing: at_most follows the path requirement it refines",
         );
     }
 

@@ -1,15 +1,17 @@
 //! Cells: choices that stand on the edges of a graph, by the slots of a space.
 
-use super::program::Program;
+use super::program::{Cell, Program};
 use super::walk::Slot;
 
-/// A graph whose edges carry what some slots choose.
+/// A graph whose edges, or nodes, carry what some slots choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellGraph {
     /// The number of nodes; 0 is the input, the last one the output.
     pub nodes: usize,
     /// The edges in the order of their slots.
     pub edges: Vec<CellEdge>,
+    /// By node the slot that chooses what stands on it, if one does; empty where nodes carry nothing.
+    pub choices: Vec<Option<usize>>,
 }
 
 /// An edge of a [`CellGraph`].
@@ -28,13 +30,14 @@ pub struct CellEdge {
 /// The cells of a space by slots: a choice is one slot.
 pub(super) fn graphs(program: &Program, slots: &[Slot]) -> Vec<CellGraph> {
     let slot = |variable| slots.partition_point(|slot: &Slot| slot.variable < variable);
-    let graph = |(edges, nodes): &(Vec<super::requirement::Edge>, usize)| {
-        let mut edges: Vec<CellEdge> = edges
+    let graph = |cell: &Cell| {
+        let mut edges: Vec<CellEdge> = cell
+            .edges
             .iter()
             .map(|edge| CellEdge { from: edge.from, to: edge.to, slot: slot(edge.variable), closed: edge.closed })
             .collect();
         edges.sort_by_key(|edge| edge.slot);
-        CellGraph { nodes: *nodes, edges }
+        CellGraph { nodes: cell.nodes, edges, choices: cell.choices.iter().map(|choice| choice.map(slot)).collect() }
     };
     program.cells.iter().map(graph).collect()
 }
@@ -86,6 +89,14 @@ mod tests {
         let space = testing::cell(&["none", "skip"]);
         let [cell] = space.cells() else { panic!("one cell") };
         assert_eq!((cell.nodes, cell.edges.len(), cell.edges[5].slot), (4, 6, 5));
+        assert!(cell.choices.is_empty());
+    }
+
+    #[test]
+    fn of_nodes_that_carry_choices() {
+        let builder = SearchSpace::builder("s").choice("x", ["p", "q"]).choice("a", ["out", "in"]).choice("b", ["in"]);
+        let space = builder.require_path([(0, 1, "a"), (1, 2, "b")], "out").nodes([(1, "x")]).build().unwrap();
+        assert_eq!(space.cells()[0].choices, [None, Some(0), None]);
     }
 
     #[test]

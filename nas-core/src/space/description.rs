@@ -119,6 +119,12 @@ pub enum Requirement {
         edges: Vec<(u32, u32, String)>,
         /// The option that removes an edge.
         closed_by: String,
+        /// The most edges that may be there, if there is a limit.
+        most: Option<u32>,
+        /// Nodes, each with the choice that decides what stands on it, named as in [`When`]. Unless there is none,
+        /// architectures with the same graph up to the numbers of the nodes are one: they have one
+        /// [key](crate::SearchSpace::key).
+        nodes: Vec<(u32, String)>,
     },
 }
 

@@ -1,10 +1,8 @@
 //! The values of one decision: their numbering, their text, and the bridge between a value and its number.
 
 use num_bigint::BigUint;
-use rand::RngExt as _;
 
 use super::description::Scale;
-use crate::Rng;
 use crate::architecture::Value;
 use crate::error::ArchitectureError;
 
@@ -136,8 +134,18 @@ impl Domain {
     /// How many values it has; of a continuous number its levels.
     pub(super) fn count(&self) -> BigUint {
         match self {
-            Domain::Subset { options, min, max } => (*min..=*max).map(|size| binomial(options.len(), size)).sum(),
+            Domain::Subset { .. } => self.sizes().into_iter().flatten().sum(),
             _ => self.len().into(),
+        }
+    }
+
+    /// Of a subset, how many there are of each size, from the smallest.
+    pub(super) fn sizes(&self) -> Option<Vec<BigUint>> {
+        match self {
+            Domain::Subset { options, min, max } => {
+                Some((*min..=*max).map(|size| binomial(options.len(), size)).collect())
+            }
+            _ => None,
         }
     }
 
@@ -321,11 +329,6 @@ impl Domain {
     pub(super) fn representatives(&self) -> impl Iterator<Item = usize> {
         let step = if self.is_continuous() { STEPS_PER_LEVEL } else { 1 };
         (0..self.len()).map(move |i| i * step)
-    }
-
-    /// A number of a continuous range, each step as likely.
-    pub(super) fn draw(&self, rng: &mut Rng) -> Option<Pick> {
-        self.is_continuous().then(|| Pick::Option(rng.random_range(0..=REAL_STEPS as u32) as usize))
     }
 }
 

@@ -1,18 +1,20 @@
 //! Architectures one decision away from another.
 
 use rand::RngExt as _;
-use rand::seq::SliceRandom as _;
+use smallvec::SmallVec;
 
-use super::diagram::{Diagram, State};
 use super::domain::{Domain, Pick};
-use super::program::Program;
-use super::sample::below;
-use super::{SearchSpace, Tokens};
+use super::sample::NODES;
+use super::weights::Weights;
+use super::{Inner, SearchSpace, Tokens};
 use crate::{Architecture, Rng};
 
 /// Decisions that a search for a completion may make before it gives up. Only requirements over many newly opened
 /// decisions, most of the others kept closed, come near.
 const MAX_STEPS: usize = 100_000;
+
+/// The nodes of all variables for some tokens.
+type Nodes = SmallVec<[u32; NODES]>;
 
 impl SearchSpace {
     /// `architecture` with one decision changed: a uniformly drawn open decision gets another value, decisions which
@@ -23,17 +25,17 @@ impl SearchSpace {
     /// architecture of another version of the space is repaired. In a space of one architecture that one is returned.
     pub fn mutate(&self, architecture: &Architecture, rng: &mut Rng) -> Architecture {
         let wanted = self.wanted(architecture);
-        match self.complete(&wanted, Source::Random(rng)) {
-            Some(base) => self.encode(&self.changed(base, rng)),
-            None => self.sample(rng),
-        }
+        let Some(base) = self.complete(&self.tokens_of(&wanted), &mut Source::Random(rng)) else {
+            return self.sample(rng);
+        };
+        let (tokens, changed) = self.changed(&base, rng);
+        self.encode(&self.picks_like(&tokens, &wanted, changed))
     }
 
-    /// As [`mutate`](Self::mutate), for tokens of this space: of a free space without counting, and without allocating
-    /// while its slots fit in place.
+    /// As [`mutate`](Self::mutate), for tokens: without counting, and without allocating while slots and decisions fit in place.
     pub fn mutate_tokens(&self, tokens: &Tokens, rng: &mut Rng) -> Tokens {
         if !self.is_free() {
-            return self.tokens_of(&self.changed(self.picks(tokens), rng));
+            return self.changed(tokens, rng).0;
         }
         let layout = &self.inner.layout;
         let mut tokens = tokens.clone();
@@ -46,22 +48,72 @@ impl SearchSpace {
         tokens
     }
 
-    /// `base` with one decision changed, if any can be.
-    fn changed(&self, base: Vec<Option<Pick>>, rng: &mut Rng) -> Vec<Option<Pick>> {
-        let mut open: Vec<usize> = (0..base.len()).filter(|&variable| base[variable].is_some()).collect();
-        open.shuffle(rng);
-        for variable in open {
-            let domain = &self.inner.program.variables[variable].domain;
-            let Some(now) = &base[variable] else { continue };
-            for other in drawn_alternatives(domain, now, rng) {
-                let mut wanted = base.clone();
-                wanted[variable] = Some(other);
-                if let Some(picks) = self.complete(&wanted, Source::Random(rng)) {
-                    return picks;
-                }
+    /// `base` with one decision changed, if any can be, and which. What is no architecture of the space is repaired first.
+    fn changed(&self, base: &Tokens, rng: &mut Rng) -> (Tokens, Option<usize>) {
+        let Some(at) = self.nodes_of(base) else {
+            let repaired = self.complete(base, &mut Source::Random(rng));
+            return self.changed(&repaired.unwrap_or_else(|| self.sample_tokens(rng)), rng);
+        };
+        let Inner { program, layout, .. } = &*self.inner;
+        let open = (0..program.variables.len()).filter(|&v| base[layout.slots(v).start] != Tokens::CLOSED);
+        let mut open: SmallVec<[usize; NODES]> = open.collect();
+        while !open.is_empty() {
+            let variable = open.swap_remove(rng.random_range(0..open.len()));
+            if let Some(tokens) = self.changed_at(variable, base, &at, rng) {
+                return (tokens, Some(variable));
             }
         }
-        base
+        (base.clone(), None)
+    }
+
+    /// `base` with another value of an open variable, drawn from those that can be.
+    fn changed_at(&self, variable: usize, base: &Tokens, at: &Nodes, rng: &mut Rng) -> Option<Tokens> {
+        let slots = self.inner.layout.slots(variable);
+        let now = base[slots.start];
+        match &self.inner.program.variables[variable].domain {
+            // Nothing depends on subsets and continuous numbers: any other value will do.
+            Domain::Subset { min, max, .. } => {
+                let mut tokens = base.clone();
+                changed_members(tokens.slots_mut(slots), *min, *max, rng).then_some(tokens)
+            }
+            Domain::Real(_) => {
+                let mut tokens = base.clone();
+                let other = rng.random_range(0..self.inner.layout.radices()[slots.start] - 1) as u16;
+                tokens.set(slots.start, other + u16::from(other >= now));
+                Some(tokens)
+            }
+            domain => {
+                let mut others: SmallVec<[u16; 32]> = (0..domain.len() as u16).filter(|&token| token != now).collect();
+                while !others.is_empty() {
+                    let other = others.swap_remove(rng.random_range(0..others.len()));
+                    let changed = self.with(base, at, variable, &[other], &mut Source::Random(rng));
+                    if changed.is_some() {
+                        return changed;
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// `base` with these tokens of an open variable: below it, decisions that this opens come from `source`. None if there
+    /// is no such architecture.
+    fn with(&self, base: &Tokens, at: &Nodes, variable: usize, own: &[u16], source: &mut Source<'_>) -> Option<Tokens> {
+        let Inner { diagram, layout, .. } = &*self.inner;
+        let node = diagram.node(at[variable]);
+        let slots = layout.slots(variable);
+        let [old, new] = [base[slots.start], own[0]].map(|token| diagram.branch(node, variable, token.into()));
+        if !diagram.allows(new) {
+            return None;
+        }
+        let mut tokens = base.clone();
+        tokens.slots_mut(slots).copy_from_slice(own);
+        if new == old {
+            return Some(tokens); // no other decision can tell
+        }
+        let mut search = Search { inner: &self.inner, wanted: base, source, tokens, at: at.clone(), steps: 0 };
+        diagram.go(variable, new, &mut search.at);
+        search.below(Some(variable)).then_some(search.tokens)
     }
 
     /// All architectures one decision away: for each open decision in the space's order, each other value in order, as
@@ -72,16 +124,17 @@ impl SearchSpace {
     /// [`mutate`](Self::mutate), but with first values.
     pub fn neighbours(&self, architecture: &Architecture) -> Vec<Architecture> {
         let wanted = self.wanted(architecture);
-        let nothing = vec![None; wanted.len()];
-        let base = self.complete(&wanted, Source::First).or_else(|| self.complete(&nothing, Source::First));
-        let base = base.expect("a space with architectures completes the empty one");
-        self.around(&base).map(|picks| self.encode(&picks)).collect()
+        let base = self.repaired(&self.tokens_of(&wanted));
+        let picks = self.picks_like(&base, &wanted, None);
+        let around = self.around(&base, &picks);
+        around.map(|(variable, tokens)| self.encode(&self.picks_like(&tokens, &picks, Some(variable)))).collect()
     }
 
-    /// As [`neighbours`](Self::neighbours), for tokens of this space.
+    /// As [`neighbours`](Self::neighbours), for tokens.
     pub fn neighbour_tokens(&self, tokens: &Tokens) -> Vec<Tokens> {
         if !self.is_free() {
-            return self.around(&self.picks(tokens)).map(|picks| self.tokens_of(&picks)).collect();
+            let base = if self.nodes_of(tokens).is_some() { tokens.clone() } else { self.repaired(tokens) };
+            return self.around(&base, &self.picks(&base)).map(|(_, tokens)| tokens).collect();
         }
         let mut neighbours = Vec::new();
         for (slot, &now) in tokens.iter().enumerate() {
@@ -95,17 +148,29 @@ impl SearchSpace {
         neighbours
     }
 
-    /// All picks that differ from `base` in one decision and what that opens or closes.
-    fn around(&self, base: &[Option<Pick>]) -> impl Iterator<Item = Vec<Option<Pick>>> {
-        let open = base.iter().enumerate().filter_map(|(variable, now)| now.as_ref().map(|now| (variable, now)));
-        let others = open.flat_map(|(variable, now)| {
-            let others = alternatives(&self.inner.program.variables[variable].domain, now);
-            others.into_iter().map(move |other| (variable, other))
-        });
-        others.filter_map(|(variable, other)| {
-            let mut wanted = base.to_vec();
-            wanted[variable] = Some(other);
-            self.complete(&wanted, Source::First)
+    /// The architecture of wanted tokens and first values elsewhere, or the first of all if there is none.
+    fn repaired(&self, wanted: &Tokens) -> Tokens {
+        let base = self.complete(wanted, &mut Source::First);
+        let base = base.or_else(|| self.complete(&Tokens::closed(wanted.len()), &mut Source::First));
+        base.expect("a space with architectures completes the empty one")
+    }
+
+    /// All tokens that differ from `base`, whose picks are given, in one decision and what that opens or closes; and which
+    /// decision that is.
+    fn around(&self, base: &Tokens, picks: &[Option<Pick>]) -> impl Iterator<Item = (usize, Tokens)> {
+        let Inner { program, layout, .. } = &*self.inner;
+        let at = self.nodes_of(base).expect("the base is an architecture of the space");
+        let open = picks.iter().enumerate().filter_map(|(variable, now)| now.as_ref().map(|now| (variable, now)));
+        open.flat_map(move |(variable, now)| {
+            let domain = &program.variables[variable].domain;
+            let own = |other: &Pick| -> SmallVec<[u16; 1]> {
+                let subset = matches!(domain, Domain::Subset { .. });
+                (0..layout.slots(variable).len()).map(|member| domain.token(other, subset.then_some(member))).collect()
+            };
+            let others = alternatives(domain, now);
+            let with =
+                others.iter().filter_map(|other| self.with(base, &at, variable, &own(other), &mut Source::First));
+            with.map(|tokens| (variable, tokens)).collect::<Vec<_>>()
         })
     }
 
@@ -116,12 +181,47 @@ impl SearchSpace {
         variables.map(|variable| pick(&variable.path, &variable.domain)).collect()
     }
 
-    /// An architecture with the wanted values wherever they are open and values from `source` elsewhere, if there is one.
-    fn complete(&self, wanted: &[Option<Pick>], source: Source<'_>) -> Option<Vec<Option<Pick>>> {
-        let (program, diagram) = (&self.inner.program, &self.inner.diagram);
-        let picks = vec![None; wanted.len()];
-        let mut search = Search { program, diagram, wanted, source, picks, steps: 0 };
-        search.below(None, &mut diagram.start(program)).then_some(search.picks)
+    /// The picks of tokens, with continuous numbers as they stand in `given` where the step is the same, but for the
+    /// variable that was `changed`.
+    fn picks_like(&self, tokens: &Tokens, given: &[Option<Pick>], changed: Option<usize>) -> Vec<Option<Pick>> {
+        let mut picks = self.picks(tokens);
+        for (variable, (pick, given)) in picks.iter_mut().zip(given).enumerate() {
+            if let (Some(Pick::Option(place)), Some(real @ Pick::Real(_))) = (&*pick, given)
+                && Some(variable) != changed
+                && self.inner.program.variables[variable].domain.token(real, None) == *place as u16
+            {
+                *pick = Some(real.clone());
+            }
+        }
+        picks
+    }
+
+    /// The nodes of all variables for these tokens; none if they are no architecture's.
+    fn nodes_of(&self, tokens: &Tokens) -> Option<Nodes> {
+        let Inner { program, diagram, layout, .. } = &*self.inner;
+        let mut at = Nodes::from_slice(diagram.start());
+        for variable in 0..program.variables.len() {
+            let node = diagram.node(at[variable]);
+            let token = tokens[layout.slots(variable).start];
+            let branch = match (node.open, token == Tokens::CLOSED) {
+                (true, false) => diagram.branch(node, variable, token.into()),
+                (false, true) => diagram.closed(node),
+                _ => return None,
+            };
+            if !diagram.allows(branch) {
+                return None;
+            }
+            diagram.go(variable, branch, &mut at);
+        }
+        Some(at)
+    }
+
+    /// An architecture with the wanted tokens wherever they are open and values from `source` elsewhere, if there is one.
+    fn complete(&self, wanted: &Tokens, source: &mut Source<'_>) -> Option<Tokens> {
+        let at = Nodes::from_slice(self.inner.diagram.start());
+        let tokens = Tokens::closed(wanted.len());
+        let mut search = Search { inner: &self.inner, wanted, source, tokens, at, steps: 0 };
+        search.below(None).then_some(search.tokens)
     }
 }
 
@@ -132,79 +232,110 @@ enum Source<'a> {
 }
 
 /// Goes down the forest, where brothers are independent, and back up only along what depends on each other.
-struct Search<'a> {
-    program: &'a Program,
-    diagram: &'a Diagram,
-    wanted: &'a [Option<Pick>],
-    source: Source<'a>,
-    picks: Vec<Option<Pick>>,
+struct Search<'a, 'r> {
+    inner: &'a Inner,
+    wanted: &'a Tokens,
+    source: &'a mut Source<'r>,
+    tokens: Tokens,
+    at: Nodes,
     steps: usize,
 }
 
-impl Search<'_> {
-    fn below(&mut self, parent: Option<usize>, state: &mut State) -> bool {
-        let diagram = self.diagram;
-        diagram.below(parent).iter().all(|&variable| self.variable(variable, state))
+impl Search<'_, '_> {
+    fn below(&mut self, parent: Option<usize>) -> bool {
+        let inner = self.inner;
+        inner.diagram.forest.below(parent).iter().all(|&variable| self.variable(variable))
     }
 
-    fn variable(&mut self, variable: usize, state: &mut State) -> bool {
+    fn variable(&mut self, variable: usize) -> bool {
         self.steps += 1;
         if self.steps > MAX_STEPS {
             return false;
         }
-        let (program, diagram) = (self.program, self.diagram);
-        let Some(node) = diagram.node(program, state, variable) else { return false };
-        let saved = diagram.save(state, variable);
-        if !node.open {
-            self.picks[variable] = None;
-            diagram.decide(program, state, variable, None);
-            return self.below(Some(variable), state) || {
-                diagram.restore(state, variable, &saved);
-                false
+        let Inner { diagram, layout, .. } = self.inner;
+        let node = diagram.node(self.at[variable]);
+        let slots = layout.slots(variable);
+        let wanted = &self.wanted[slots.clone()];
+        if !node.open || wanted[0] != Tokens::CLOSED {
+            let branch = if node.open {
+                self.tokens.slots_mut(slots).copy_from_slice(wanted);
+                diagram.branch(node, variable, wanted[0].into())
+            } else {
+                self.tokens.slots_mut(slots).fill(Tokens::CLOSED);
+                diagram.closed(node)
             };
+            return diagram.allows(branch) && self.go(variable, branch);
         }
-        let mut classes: Vec<usize> = (0..node.weights.len()).filter(|&c| node.weights[c].bits() > 0).collect();
-        loop {
-            let pick = match &self.wanted[variable] {
-                Some(pick) if diagram.allows(node, variable, pick.index()) => pick.clone(),
-                Some(_) => return false,
-                None if classes.is_empty() => return false,
-                None => self.draw(variable, &node.weights, &mut classes),
+        let mut untried: SmallVec<[usize; 16]> = diagram.branches(node).filter(|&b| diagram.allows(b)).collect();
+        let all = untried.len();
+        while !untried.is_empty() && self.steps <= MAX_STEPS {
+            let place = match &mut *self.source {
+                Source::First => 0,
+                Source::Random(rng) if untried.len() == all => {
+                    let drawn = diagram.draw(node, rng);
+                    untried.iter().position(|&branch| branch == drawn).expect("what is drawn weighs something")
+                }
+                Source::Random(rng) => {
+                    let weights = untried.iter().map(|&branch| diagram.weights()[branch].clone());
+                    Weights::new(weights.collect()).draw(rng)
+                }
             };
-            diagram.decide(program, state, variable, Some(pick.index()));
-            self.picks[variable] = Some(pick);
-            if self.below(Some(variable), state) {
+            let branch = untried.remove(place);
+            self.choose(variable, diagram.options(node, variable, branch));
+            if self.go(variable, branch) {
                 return true;
             }
-            diagram.restore(state, variable, &saved);
-            if self.wanted[variable].is_some() || self.steps > MAX_STEPS {
-                return false;
-            }
         }
+        false
     }
 
-    /// A value of one of the classes, which is then tried no more.
-    fn draw(&mut self, variable: usize, weights: &[num_bigint::BigUint], classes: &mut Vec<usize>) -> Pick {
-        let domain = &self.program.variables[variable].domain;
-        match &mut self.source {
-            Source::First => match self.diagram.options(variable, classes.remove(0)) {
-                Some(options) => Pick::Option(options[0]),
-                None => domain.unrank(&num_bigint::BigUint::ZERO),
-            },
-            Source::Random(rng) => {
-                let mut rank = below(&classes.iter().map(|&class| &weights[class]).sum(), rng);
-                let mut at = 0;
-                while rank >= weights[classes[at]] {
-                    rank -= &weights[classes[at]];
-                    at += 1;
-                }
-                match self.diagram.options(variable, classes.remove(at)) {
-                    Some(options) => Pick::Option(options[rng.random_range(0..options.len())]),
-                    None => domain.draw(rng).unwrap_or_else(|| domain.unrank(&below(&domain.count(), rng))),
+    fn go(&mut self, variable: usize, branch: usize) -> bool {
+        self.inner.diagram.go(variable, branch, &mut self.at);
+        self.below(Some(variable))
+    }
+
+    /// Sets the tokens of an open variable to one of the options, or of all its values.
+    fn choose(&mut self, variable: usize, options: Option<&[usize]>) {
+        let Inner { program, layout, .. } = self.inner;
+        match &mut *self.source {
+            Source::Random(rng) => self.inner.draw_within(variable, options, &mut self.tokens, rng),
+            Source::First => {
+                let own = self.tokens.slots_mut(layout.slots(variable));
+                match program.variables[variable].domain {
+                    Domain::Subset { min, .. } => {
+                        own.iter_mut().enumerate().for_each(|(member, token)| *token = (member < min).into());
+                    }
+                    _ => own[0] = options.map_or(0, |options| options[0] as u16),
                 }
             }
         }
     }
+}
+
+/// Adds or removes one member of a subset, each change as likely, or swaps one if its size is fixed. `false` if there is
+/// nothing to change.
+fn changed_members(tokens: &mut [u16], min: usize, max: usize, rng: &mut Rng) -> bool {
+    let members = tokens.iter().filter(|&&token| token == 1).count();
+    let absent = tokens.len() - members;
+    let removals = if members > min { members } else { 0 };
+    let additions = if members < max { absent } else { 0 };
+    let nth = |tokens: &[u16], wanted: u16, n: usize| {
+        let mut places = (0..tokens.len()).filter(|&place| tokens[place] == wanted);
+        places.nth(n).expect("there are more of them")
+    };
+    if removals + additions > 0 {
+        let at = rng.random_range(0..removals + additions);
+        let place = if at < removals { nth(tokens, 1, at) } else { nth(tokens, 0, at - removals) };
+        tokens[place] ^= 1;
+        return true;
+    }
+    if members == 0 || absent == 0 {
+        return false;
+    }
+    let removed = nth(tokens, 1, rng.random_range(0..members));
+    let added = nth(tokens, 0, rng.random_range(0..absent));
+    tokens.swap(removed, added);
+    true
 }
 
 /// The other values one change away, in order.
@@ -228,37 +359,6 @@ fn alternatives(domain: &Domain, now: &Pick) -> Vec<Pick> {
         _ => {
             let others = domain.representatives().map(Pick::Option);
             others.filter(|other| domain.value(other) != domain.value(now)).collect()
-        }
-    }
-}
-
-/// Other values in random order; of subsets and continuous numbers, which nothing else depends on, just one.
-fn drawn_alternatives(domain: &Domain, now: &Pick, rng: &mut Rng) -> Vec<Pick> {
-    match (domain, now) {
-        (Domain::Subset { options, min, max }, Pick::Members(members)) => {
-            let absent: Vec<usize> = (0..options.len()).filter(|i| !members.contains(i)).collect();
-            let removals = if members.len() > *min { members.len() } else { 0 };
-            let additions = if members.len() < *max { absent.len() } else { 0 };
-            if removals + additions > 0 {
-                let at = rng.random_range(0..removals + additions);
-                let removed = (at < removals).then(|| members[at]);
-                let added = (at >= removals).then(|| absent[at - removals]);
-                vec![changed(members, removed, added)]
-            } else if !absent.is_empty() {
-                let removed = members[rng.random_range(0..members.len())];
-                vec![changed(members, Some(removed), Some(absent[rng.random_range(0..absent.len())]))]
-            } else {
-                Vec::new()
-            }
-        }
-        (Domain::Real(_), _) => {
-            let now = domain.token(now, None);
-            std::iter::from_fn(|| domain.draw(rng)).find(|other| domain.token(other, None) != now).into_iter().collect()
-        }
-        _ => {
-            let mut others: Vec<Pick> = (0..domain.len()).map(Pick::Option).filter(|other| other != now).collect();
-            others.shuffle(rng);
-            others
         }
     }
 }

@@ -5,8 +5,11 @@ mod cardinality;
 mod cell;
 mod description;
 mod diagram;
+mod difference;
 mod domain;
 mod edit;
+mod forest;
+mod graph;
 mod program;
 mod requirement;
 mod sample;
@@ -16,6 +19,7 @@ pub(crate) mod testing;
 mod text;
 mod tokens;
 mod walk;
+mod weights;
 
 use std::fmt;
 use std::sync::Arc;
@@ -181,6 +185,11 @@ impl SearchSpace {
     /// When a decision is unknown, closed or absent, a value is none of its options or not written as the space writes
     /// it (a subset in the space's order), or a requirement is broken.
     pub fn validate(&self, architecture: &Architecture) -> Result<(), ArchitectureError> {
+        self.valid(architecture).map(|_| ())
+    }
+
+    /// The picks of an architecture that is [valid](Self::validate).
+    fn valid(&self, architecture: &Architecture) -> Result<Vec<Option<Pick>>, ArchitectureError> {
         self.check_paths(architecture)?;
         let picks = self.decode(architecture)?;
         self.check_closed(architecture, &picks)?;
@@ -191,7 +200,7 @@ impl SearchSpace {
                 value: value.to_string(),
                 canonical: canonical.to_string(),
             }),
-            None => Ok(()),
+            None => Ok(picks),
         }
     }
 
@@ -236,20 +245,21 @@ impl SearchSpace {
     /// What the architecture says about every open variable; closed decisions and unknown paths do not matter.
     fn decode(&self, architecture: &Architecture) -> Result<Vec<Option<Pick>>, ArchitectureError> {
         let Inner { program, diagram, .. } = &*self.inner;
-        let mut state = diagram.start(program);
+        let forest = &diagram.forest;
+        let mut state = forest.start(program);
         let mut picks = Vec::with_capacity(program.variables.len());
         for (i, variable) in program.variables.iter().enumerate() {
-            let pick = if diagram.is_open(program, &state, i) {
+            let pick = if forest.is_open(program, &state, i) {
                 let path = &variable.path;
                 let value = architecture.get(path).ok_or_else(|| ArchitectureError::Absent { path: path.clone() })?;
                 Some(variable.domain.pick(path, value)?)
             } else {
                 None
             };
-            diagram.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
+            forest.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
             picks.push(pick);
         }
-        match diagram.broken(program, &state) {
+        match forest.broken(program, &state) {
             Some(i) => Err(ArchitectureError::Requirement { requirement: program.requirements[i].text().to_owned() }),
             None => Ok(picks),
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::description::{self, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use super::domain::{self, Domain, REAL_LEVELS};
+use super::graph::Graph;
 use super::requirement::{Edge, MAX_NODES, PathRequirement};
 use super::suggest;
 use crate::architecture::Value;
@@ -49,6 +50,14 @@ impl Predicate {
     }
 }
 
+/// A graph by the variables that decide what stands on its edges and, unless that is empty, on its nodes.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) edges: Vec<Edge>,
+    pub(super) nodes: usize,
+    pub(super) choices: Vec<Option<usize>>,
+}
+
 /// A space as a list: what everything else works on.
 #[derive(Debug, Default)]
 pub(super) struct Program {
@@ -57,8 +66,10 @@ pub(super) struct Program {
     /// By variable: the predicates about it.
     pub(super) about: Vec<Vec<usize>>,
     pub(super) requirements: Vec<PathRequirement>,
-    /// The edges and the number of nodes of every cell, requirements' cells included.
-    pub(super) cells: Vec<(Vec<Edge>, usize)>,
+    /// All cells, requirements' included.
+    pub(super) cells: Vec<Cell>,
+    /// Graphs whose nodes carry choices.
+    pub(super) graphs: Vec<Graph>,
     /// The variable at each path.
     pub(super) by_path: BTreeMap<String, usize>,
 }
@@ -82,7 +93,7 @@ impl Program {
         prefix: &str,
         decisions: &[Decision],
         require: &[Requirement],
-        cells: &[Cell],
+        cells: &[description::Cell],
         around: &[usize],
     ) -> Result<(), SpaceError> {
         for decision in decisions {
@@ -112,13 +123,17 @@ impl Program {
             }
         }
         for requirement in require {
-            let requirement = self.requirement(prefix, requirement)?;
-            self.cells.push((requirement.edges().to_vec(), requirement.nodes()));
+            let (requirement, choices) = self.requirement(prefix, requirement)?;
+            let (edges, nodes) = (requirement.edges().to_vec(), requirement.nodes());
+            if !choices.is_empty() {
+                self.graphs.push(Graph { edges: edges.clone(), choices: choices.clone() });
+            }
+            self.cells.push(Cell { edges, nodes, choices });
             self.requirements.push(requirement);
         }
-        for Cell { edges, closed_by } in cells {
+        for description::Cell { edges, closed_by } in cells {
             let (edges, nodes) = self.edges(prefix, "a cell", edges, closed_by)?;
-            self.cells.push((edges, nodes.len()));
+            self.cells.push(Cell { edges, nodes: nodes.len(), choices: Vec::new() });
         }
         Ok(())
     }
@@ -182,17 +197,61 @@ impl Program {
         Ok(self.predicate(target, Test::Among(options)))
     }
 
-    fn requirement(&self, prefix: &str, requirement: &Requirement) -> Result<PathRequirement, SpaceError> {
-        let Requirement::Path { edges, closed_by } = requirement;
+    /// A path requirement, and for each of its nodes the variable that decides what stands on it; empty if none does.
+    fn requirement(
+        &self,
+        prefix: &str,
+        requirement: &Requirement,
+    ) -> Result<(PathRequirement, Vec<Option<usize>>), SpaceError> {
+        let Requirement::Path { edges, closed_by, most, nodes: choices } = requirement;
         let (resolved, nodes) = self.edges(prefix, "a path", edges, closed_by)?;
+        let choices = self.choices(prefix, choices, &nodes, &resolved)?;
         let scope = if prefix.is_empty() { String::new() } else { format!("in \"{prefix}\" ") };
+        let limit = most.map_or_else(String::new, |most| format!(", of which at most {most} may stand"));
         let text = format!(
-            "{scope}edges not chosen \"{closed_by}\" must lead from node {} to node {}; the edges are {}",
+            "{scope}edges not chosen \"{closed_by}\" must lead from node {} to node {}; the edges are {}{limit}",
             nodes[0],
             nodes[nodes.len() - 1],
             edges.iter().map(|(from, to, name)| format!("{from}-{to} \"{name}\"")).collect::<Vec<_>>().join(", ")
         );
-        Ok(PathRequirement::new(resolved, nodes.len(), text))
+        Ok((PathRequirement::new(resolved, nodes.len(), *most, text), choices))
+    }
+
+    /// For each of `nodes` the variable that decides what stands on it, if `choices` name one; empty if they name none.
+    fn choices(
+        &self,
+        prefix: &str,
+        choices: &[(u32, String)],
+        nodes: &[u32],
+        edges: &[Edge],
+    ) -> Result<Vec<Option<usize>>, SpaceError> {
+        let place = if prefix.is_empty() { "a path".to_owned() } else { format!("a path in {prefix}") };
+        let wrong = |refers| Err(SpaceError::Reference { path: place.clone(), refers });
+        if choices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut resolved: Vec<Option<usize>> = vec![None; nodes.len()];
+        for (node, name) in choices {
+            let Ok(place) = nodes.binary_search(node) else {
+                return wrong(format!("node {node}, which no edge touches"));
+            };
+            let Some(variable) = self.resolve(prefix, name) else {
+                let hint = suggest::hint(name, self.by_path.keys().map(String::as_str));
+                return wrong(format!("\"{name}\", which is no decision{hint}"));
+            };
+            if !matches!(self.variables[variable].domain, Domain::Choice { .. }) {
+                return wrong(format!("\"{name}\", which is no choice"));
+            }
+            let graphs = self.graphs.iter();
+            let mut taken = graphs.flat_map(|graph| graph.variables()).chain(edges.iter().map(|edge| edge.variable));
+            if resolved[place].is_some() || resolved.contains(&Some(variable)) || taken.any(|taken| taken == variable) {
+                return wrong(format!(
+                    "\"{name}\" for node {node}: a node carries one choice, which has no other place"
+                ));
+            }
+            resolved[place] = Some(variable);
+        }
+        Ok(resolved)
     }
 
     /// The edges of `what` with their variables and with nodes numbered from 0, and the numbers that these had, ascending.

@@ -16,8 +16,12 @@ pub(super) struct PathRequirement {
     /// In order of the variables.
     edges: Vec<Edge>,
     nodes: usize,
-    /// By the number of decided edges: the nodes whose reachability still matters, as bits.
-    terminals: Vec<u64>,
+    /// The most edges that may be there.
+    most: Option<u32>,
+    /// By the number of decided edges, as bits: the nodes that edges still to come leave, and the last one.
+    left: Vec<u64>,
+    /// By the number of decided edges, as bits: the nodes that edges still to come enter.
+    entered: Vec<u64>,
     text: String,
 }
 
@@ -30,18 +34,22 @@ pub(super) struct PathState {
     /// Row `i` has bit `j` when node `j` is reached from node `i`.
     reach: Vec<u64>,
     decided: usize,
+    /// The edges that are there.
+    present: u32,
     /// Whether some edge's variable is open, so that there is anything to require.
     open: bool,
 }
 
 impl PathRequirement {
-    pub(super) fn new(mut edges: Vec<Edge>, nodes: usize, text: String) -> Self {
+    pub(super) fn new(mut edges: Vec<Edge>, nodes: usize, most: Option<u32>, text: String) -> Self {
         edges.sort_by_key(|edge| edge.variable);
-        let ends = 1 | 1 << (nodes - 1);
-        let terminals = (0..=edges.len())
-            .map(|decided| edges[decided..].iter().fold(ends, |bits, e| bits | 1 << e.from | 1 << e.to))
-            .collect();
-        PathRequirement { edges, nodes, terminals, text }
+        let to_come = |bits: u64, node: fn(&Edge) -> usize| -> Vec<u64> {
+            let from = |decided: usize| edges[decided..].iter().fold(bits, |bits, edge| bits | 1 << node(edge));
+            (0..=edges.len()).map(from).collect()
+        };
+        let left = to_come(1 << (nodes - 1), |edge| edge.from);
+        let entered = to_come(0, |edge| edge.to);
+        PathRequirement { edges, nodes, most, left, entered, text }
     }
 
     pub(super) fn edges(&self) -> &[Edge] {
@@ -57,13 +65,7 @@ impl PathRequirement {
     }
 
     pub(super) fn start(&self) -> PathState {
-        PathState { reach: (0..self.nodes).map(|i| 1 << i).collect(), decided: 0, open: false }
-    }
-
-    /// Back to [`start`](Self::start).
-    pub(super) fn reset(&self, state: &mut PathState) {
-        state.reach.iter_mut().enumerate().for_each(|(i, row)| *row = 1 << i);
-        (state.decided, state.open) = (0, false);
+        PathState { reach: (0..self.nodes).map(|i| 1 << i).collect(), decided: 0, present: 0, open: false }
     }
 
     /// Takes note that `variable` has that option, or is closed.
@@ -72,6 +74,7 @@ impl PathRequirement {
             state.decided += 1;
             state.open |= option.is_some();
             if option.is_some() && option != edge.closed {
+                state.present += 1;
                 let reached = state.reach[edge.to];
                 for row in &mut state.reach {
                     if *row & 1 << edge.from != 0 {
@@ -86,20 +89,31 @@ impl PathRequirement {
         state.reach[0] & 1 << (self.nodes - 1) != 0
     }
 
-    /// Whether all edges are decided and there is no path.
+    /// Whether there are too many edges, or all are decided and there is no path.
     pub(super) fn is_broken(&self, state: &PathState) -> bool {
-        state.decided == self.edges.len() && state.open && !self.is_met(state)
+        self.most.is_some_and(|most| state.present > most)
+            || state.decided == self.edges.len() && state.open && !self.is_met(state)
     }
 
-    /// Adds words that are equal for states from which the same choices lead to a path.
+    /// Adds words that are equal for states from which the same choices meet it.
+    ///
+    /// A path to come goes from node to node over what is reached already, and otherwise by edges to come. So it matters
+    /// which nodes that such an edge leaves are reached from the first node, and which more from those that such an edge
+    /// enters.
     pub(super) fn key(&self, state: &PathState, key: &mut Vec<u64>) {
+        if let Some(most) = self.most {
+            let to_come = (self.edges.len() - state.decided) as u32;
+            key.push(most.saturating_sub(state.present).min(to_come).into());
+        }
         if self.is_met(state) {
-            key.push(u64::MAX); // no row below has every bit: the flag's word is 0 or 1
+            key.push(u64::MAX); // the flag's word below is 0 or 1
             return;
         }
         key.push(state.open.into());
-        let terminals = self.terminals[state.decided];
-        key.extend((0..self.nodes).filter(|i| terminals & 1 << i != 0).map(|i| state.reach[i] & terminals));
+        let (left, entered) = (self.left[state.decided], self.entered[state.decided]);
+        key.push(state.reach[0] & left);
+        let more = left & !state.reach[0];
+        key.extend((1..self.nodes).filter(|i| entered & 1 << i != 0).map(|i| state.reach[i] & more));
     }
 }
 
@@ -111,7 +125,7 @@ mod tests {
     fn cell() -> PathRequirement {
         let pairs = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
         let edge = |(variable, (from, to))| Edge { variable, from, to, closed: Some(0) };
-        PathRequirement::new(pairs.into_iter().enumerate().map(edge).collect(), 4, String::new())
+        PathRequirement::new(pairs.into_iter().enumerate().map(edge).collect(), 4, None, String::new())
     }
 
     #[track_caller]
@@ -139,6 +153,18 @@ mod tests {
     fn dead() {
         check([Some(1), Some(1), Some(1), Some(0), Some(0), Some(0)], true);
         check([Some(0), Some(0), Some(1), Some(0), Some(1), Some(1)], true);
+    }
+
+    #[test]
+    fn too_many_edges() {
+        let pairs = [(0, 1), (0, 1), (0, 1)].into_iter().enumerate();
+        let edges = pairs.map(|(variable, (from, to))| Edge { variable, from, to, closed: Some(0) }).collect();
+        let requirement = PathRequirement::new(edges, 2, Some(2), String::new());
+        let mut state = requirement.start();
+        for (variable, broken) in [false, false, true].into_iter().enumerate() {
+            requirement.decide(&mut state, variable, Some(1));
+            assert_eq!(requirement.is_broken(&state), broken);
+        }
     }
 
     #[test]

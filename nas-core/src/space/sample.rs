@@ -2,9 +2,14 @@
 
 use num_bigint::BigUint;
 use rand::{Rng as _, RngExt as _};
+use smallvec::SmallVec;
 
-use super::{SearchSpace, Tokens};
+use super::domain::Domain;
+use super::{Inner, SearchSpace, Tokens};
 use crate::{Architecture, Rng};
+
+/// Nodes held in place while an architecture is drawn or changed: spaces of more decisions allocate.
+pub(super) const NODES: usize = 64;
 
 /// A number from 0 to below `bound`, each equally likely.
 pub(crate) fn below(bound: &BigUint, rng: &mut Rng) -> BigUint {
@@ -42,20 +47,51 @@ impl SearchSpace {
         self.encode(&self.picks(&tokens))
     }
 
-    /// As [`sample`](Self::sample), in tokens: of a free space without counting, and without allocating while its slots
-    /// fit in place.
+    /// As [`sample`](Self::sample), in tokens: without counting, and without allocating while slots and decisions fit in
+    /// place.
     pub fn sample_tokens(&self, rng: &mut Rng) -> Tokens {
         if self.is_free() {
             return self.inner.layout.radices().iter().map(|&radix| rng.random_range(0..radix) as u16).collect();
         }
-        let rank = below(self.inner.diagram.total(), rng);
-        let mut picks = self.inner.diagram.unrank(&self.inner.program, rank);
-        for (variable, pick) in self.inner.program.variables.iter().zip(&mut picks) {
-            if pick.is_some() && variable.domain.is_continuous() {
-                *pick = variable.domain.draw(rng);
-            }
+        let Inner { program, diagram, layout, .. } = &*self.inner;
+        let mut at: SmallVec<[u32; NODES]> = SmallVec::from_slice(diagram.start());
+        let mut tokens = Tokens::closed(layout.radices().len());
+        for variable in 0..program.variables.len() {
+            let node = diagram.node(at[variable]);
+            let branch = if node.open {
+                let branch = diagram.draw(node, rng);
+                self.inner.draw_within(variable, diagram.options(node, variable, branch), &mut tokens, rng);
+                branch
+            } else {
+                diagram.closed(node)
+            };
+            diagram.go(variable, branch, &mut at);
         }
-        self.tokens_of(&picks)
+        tokens
+    }
+}
+
+impl Inner {
+    /// Sets the tokens of an open variable to one of the options, or of all its values, each as likely.
+    pub(super) fn draw_within(&self, variable: usize, options: Option<&[usize]>, tokens: &mut Tokens, rng: &mut Rng) {
+        let Inner { program, diagram, layout, .. } = self;
+        let slots = layout.slots(variable);
+        if let Domain::Subset { min, .. } = program.variables[variable].domain {
+            // Every option in turn, as likely as members are missing among those left.
+            let mut missing = (min + diagram.draw_size(variable, rng)) as u32;
+            let left = (1..=slots.len() as u32).rev();
+            for (token, left) in tokens.slots_mut(slots).iter_mut().zip(left) {
+                *token = (missing == left || missing > 0 && rng.random_range(0..left) < missing).into();
+                missing -= u32::from(*token);
+            }
+            return;
+        }
+        let mut number = |count: u32| if count > 1 { rng.random_range(0..count) } else { 0 };
+        let token = match options {
+            Some(options) => options[number(options.len() as u32) as usize] as u16,
+            None => number(layout.radices()[slots.start]) as u16,
+        };
+        tokens.set(slots.start, token);
     }
 }
 

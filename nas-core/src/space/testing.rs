@@ -92,8 +92,8 @@ fn scope(depth: u32) -> BoxedStrategy<Scope> {
         .boxed()
     };
     // Each decision may look back at an earlier sibling that can be looked at, for some of its values.
-    (prop::collection::vec((kind, any::<prop::sample::Index>(), 0..4_u8), 1..=4), any::<bool>())
-        .prop_map(|(kinds, path)| {
+    (prop::collection::vec((kind, any::<prop::sample::Index>(), 0..4_u8), 1..=4), any::<bool>(), any::<bool>())
+        .prop_map(|(kinds, path, limit)| {
             let mut scope = Scope::default();
             for (i, (kind, target, values)) in kinds.into_iter().enumerate() {
                 let lookable =
@@ -124,7 +124,9 @@ fn scope(depth: u32) -> BoxedStrategy<Scope> {
                 let last = choices.len() as u32;
                 let mut edges: Vec<_> = choices.iter().zip(0..).map(|(c, i)| (i, i + 1, c.clone())).collect();
                 edges.push((0, last, choices[0].clone()));
-                scope.require.push(Requirement::Path { edges, closed_by: "none".to_owned() });
+                // Enough for the shortcut, which is an edge twice.
+                let most = limit.then_some((choices.len() as u32).max(2));
+                scope.require.push(Requirement::Path { edges, closed_by: "none".to_owned(), most, nodes: Vec::new() });
             }
             scope
         })
@@ -138,8 +140,9 @@ pub(crate) fn spaces() -> impl Strategy<Value = SearchSpace> {
         for decision in scope.decisions {
             builder = builder.declare(decision);
         }
-        for Requirement::Path { edges, closed_by } in scope.require {
+        for Requirement::Path { edges, closed_by, most, .. } in scope.require {
             builder = builder.require_path(edges, &closed_by);
+            builder = most.into_iter().fold(builder, |builder, most| builder.at_most(most));
         }
         builder.build().unwrap()
     })

@@ -407,6 +407,43 @@ fn neighbours_open_and_close_decisions() {
 }
 
 #[test]
+fn numbers_between_two_steps_stay_as_they_are_given() {
+    let space = builder().float("x", 0.0..=1.0).choice("a", ["p", "q"]).build().unwrap();
+    let given = Architecture::new().with("x", 0.123_456_789.into()).with("a", "p".into());
+    let mut rng = rng(0);
+    let (mut kept, mut drawn) = (0, 0);
+    for _ in 0..50 {
+        let mutated = space.mutate(&given, &mut rng);
+        match mutated.choice("a").unwrap() {
+            "q" => kept += u32::from(mutated.float("x").unwrap() == 0.123_456_789),
+            _ => drawn += u32::from(mutated.float("x").unwrap() != 0.123_456_789),
+        }
+    }
+    assert_eq!(kept + drawn, 50);
+    assert!(kept > 10 && drawn > 10, "{kept} {drawn}");
+    // A level is a neighbour of a number that shares its step but not its value.
+    let near = Architecture::new().with("x", 0.000_001.into()).with("a", "p".into());
+    let neighbours = space.neighbours(&near);
+    assert_eq!(neighbours.len(), 16 + 1);
+    assert_eq!(neighbours[0].float("x").unwrap(), 0.0);
+    assert_eq!(neighbours[16].to_string(), "a=q,x=1e-6");
+}
+
+#[test]
+fn tokens_of_another_space_are_repaired() {
+    let space = testing::conditional();
+    let mut rng = rng(2);
+    // A subset is open that the stem closes; a block lacks its width.
+    let broken = Tokens::from(&[0, 1, 0, 1, 0, Tokens::CLOSED, Tokens::CLOSED, Tokens::CLOSED, Tokens::CLOSED][..]);
+    assert!(space.architecture(&broken).is_err());
+    for _ in 0..20 {
+        let mutated = space.mutate_tokens(&broken, &mut rng);
+        space.architecture(&mutated).unwrap();
+    }
+    assert!(space.neighbour_tokens(&broken).iter().all(|near| space.architecture(near).is_ok()));
+}
+
+#[test]
 fn an_only_architecture_stays() {
     let space = builder().choice("a", ["x"]).subset("s", ["p"]).between(1..=1).build().unwrap();
     let only = space.nth(&BigUint::ZERO).unwrap();

@@ -248,6 +248,10 @@ pub(super) struct RawRequirement {
     kind: RawRequirementKind,
     edges: Vec<(u32, u32, String)>,
     closed_by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    most: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    nodes: Vec<(u32, String)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -258,15 +262,15 @@ enum RawRequirementKind {
 
 impl From<RawRequirement> for Requirement {
     fn from(raw: RawRequirement) -> Self {
-        let RawRequirementKind::Path = raw.kind;
-        Requirement::Path { edges: raw.edges, closed_by: raw.closed_by }
+        let RawRequirement { kind: RawRequirementKind::Path, edges, closed_by, most, nodes } = raw;
+        Requirement::Path { edges, closed_by, most, nodes }
     }
 }
 
 impl From<Requirement> for RawRequirement {
     fn from(requirement: Requirement) -> Self {
-        let Requirement::Path { edges, closed_by } = requirement;
-        RawRequirement { kind: RawRequirementKind::Path, edges, closed_by }
+        let Requirement::Path { edges, closed_by, most, nodes } = requirement;
+        RawRequirement { kind: RawRequirementKind::Path, edges, closed_by, most, nodes }
     }
 }
 

@@ -5,11 +5,12 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Deref;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::domain::{Domain, Pick};
 use super::program::Program;
-use super::{SearchSpace, Slot};
+use super::{Inner, SearchSpace, Slot, graph};
 use crate::Architecture;
 use crate::error::ArchitectureError;
 
@@ -50,6 +51,15 @@ impl Tokens {
         self.0.iter().copied().enumerate().filter(|&(_, token)| token != Self::CLOSED)
     }
 
+    /// As many closed slots.
+    pub(super) fn closed(slots: usize) -> Self {
+        Tokens(SmallVec::from_elem(Self::CLOSED, slots))
+    }
+
+    pub(super) fn slots_mut(&mut self, slots: std::ops::Range<usize>) -> &mut [u16] {
+        &mut self.0[slots]
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -76,6 +86,19 @@ impl From<&[u16]> for Tokens {
 impl FromIterator<u16> for Tokens {
     fn from_iter<I: IntoIterator<Item = u16>>(tokens: I) -> Self {
         Tokens(tokens.into_iter().collect())
+    }
+}
+
+/// A list of numbers.
+impl Serialize for Tokens {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(|tokens| Tokens(SmallVec::from_vec(tokens)))
     }
 }
 
@@ -133,6 +156,10 @@ pub(super) struct Layout {
     changeable: Vec<usize>,
     /// By slot: 1 when it can be closed.
     closable: Vec<u32>,
+    /// By variable its first slot, then the number of slots.
+    first: Vec<usize>,
+    /// With graphs that have no numbers: the slots that are in none.
+    others: Vec<usize>,
     packing: Packing,
 }
 
@@ -145,6 +172,8 @@ enum Packing {
     Double,
     /// A hash: the number would be too large.
     Hash,
+    /// A hash of graphs whose nodes have no numbers, and of what else there is.
+    Graphs,
 }
 
 impl Layout {
@@ -157,16 +186,25 @@ impl Layout {
         let mut digits = radices.iter().zip(&closable).map(|(radix, closable)| u128::from(radix + closable));
         let size = digits.try_fold(1_u128, |size, digits| size.checked_mul(digits));
         let packing = match size {
+            _ if !program.graphs.is_empty() => Packing::Graphs,
             Some(size) if u64::try_from(size).is_ok() => Packing::Word,
             Some(_) => Packing::Double,
             None => Packing::Hash,
         };
         let changeable = (0..radices.len()).filter(|&slot| radices[slot] > 1).collect();
-        Layout { free, radices, changeable, closable, packing }
+        let first = (0..=program.variables.len()).map(|v| slots.partition_point(|slot| slot.variable < v)).collect();
+        let mut layout = Layout { free, radices, changeable, closable, first, others: Vec::new(), packing };
+        layout.others = graph::others(&program.graphs, &layout);
+        layout
     }
 
     pub(super) fn radices(&self) -> &[u32] {
         &self.radices
+    }
+
+    /// The slots of a variable: one, or of a subset one for each option.
+    pub(super) fn slots(&self, variable: usize) -> std::ops::Range<usize> {
+        self.first[variable]..self.first[variable + 1]
     }
 
     pub(super) fn changeable(&self) -> &[usize] {
@@ -186,8 +224,7 @@ impl SearchSpace {
     /// # Errors
     /// When it is no architecture of this space; see [`validate`](Self::validate).
     pub fn tokens(&self, architecture: &Architecture) -> Result<Tokens, ArchitectureError> {
-        self.validate(architecture)?;
-        Ok(self.tokens_of(&self.decode(architecture)?))
+        Ok(self.tokens_of(&self.valid(architecture)?))
     }
 
     /// The architecture of `tokens`. The value of a continuous number is rounded to 9 digits, as its levels are.
@@ -199,9 +236,10 @@ impl SearchSpace {
         Ok(self.encode(&self.decode_tokens(tokens)?))
     }
 
-    /// A number that tells `tokens` from all others of this space: equal for equal architectures.
+    /// A number that tells `tokens` from all others of this space: equal for equal architectures, and for those that
+    /// [`nodes`](super::SpaceBuilder::nodes) make one.
     ///
-    /// It is exact while the space has fewer than 2¹²⁸ rows of tokens, and of a [free](Self::is_free) space without
+    /// Without such it is exact while the space has fewer than 2¹²⁸ rows of tokens, and of a [free](Self::is_free) space without
     /// continuous numbers the rank of [`nth`](Self::nth); otherwise a hash of 128 bits.
     ///
     /// # Panics
@@ -219,6 +257,10 @@ impl SearchSpace {
         match packing {
             Packing::Word => digits().fold(0_u64, |key, (digit, base)| key * u64::from(base) + u64::from(digit)).into(),
             Packing::Double => digits().fold(0_u128, |key, (digit, base)| key * u128::from(base) + u128::from(digit)),
+            Packing::Graphs => {
+                let Inner { program, layout, .. } = &*self.inner;
+                graph::key(&program.graphs, &layout.others, tokens, layout)
+            }
             // FNV-1a with 16 bits at a time.
             Packing::Hash => tokens.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, &token| {
                 (hash ^ u128::from(token)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
@@ -229,7 +271,7 @@ impl SearchSpace {
     /// The tokens whose [`key`](Self::key) is `key`; none when there are none, or keys are hashes.
     pub fn tokens_of_key(&self, mut key: u128) -> Option<Tokens> {
         let Layout { radices, closable, packing, .. } = &self.inner.layout;
-        if *packing == Packing::Hash {
+        if matches!(packing, Packing::Hash | Packing::Graphs) {
             return None;
         }
         let mut tokens = Tokens::default();
@@ -248,6 +290,11 @@ impl SearchSpace {
     /// When the space has no such slot.
     pub fn option(&self, slot: usize, token: u16) -> usize {
         self.inner.program.variables[self.inner.slots[slot].variable].domain.option(token)
+    }
+
+    /// Whether different tokens can have one key.
+    pub(crate) fn merges(&self) -> bool {
+        self.inner.layout.packing == Packing::Graphs
     }
 
     /// How many rows of tokens a free space has, if they can be counted; see [`key`](Self::key).
@@ -269,26 +316,22 @@ impl SearchSpace {
 
     /// The picks of tokens that are of this space.
     pub(super) fn picks(&self, tokens: &Tokens) -> Vec<Option<Pick>> {
-        let mut picks = vec![None; self.inner.program.variables.len()];
-        for (slot, &token) in self.inner.slots.iter().zip(tokens.iter()) {
-            if token == Tokens::CLOSED {
-                continue;
-            }
-            match slot.member {
-                None => picks[slot.variable] = Some(Pick::Option(token.into())),
-                Some(member) => {
-                    let pick = picks[slot.variable].get_or_insert_with(|| Pick::Members(Vec::new()));
-                    if let (Pick::Members(members), 1) = (pick, token) {
-                        members.push(member);
-                    }
-                }
-            }
-        }
-        picks
+        (0..self.inner.program.variables.len()).map(|variable| self.pick(variable, tokens)).collect()
+    }
+
+    /// The pick of a variable by tokens of this space.
+    pub(super) fn pick(&self, variable: usize, tokens: &Tokens) -> Option<Pick> {
+        let own = &tokens[self.inner.layout.slots(variable)];
+        let first = own.first().copied().filter(|&token| token != Tokens::CLOSED)?;
+        Some(match self.inner.program.variables[variable].domain {
+            Domain::Subset { .. } => Pick::Members((0..own.len()).filter(|&member| own[member] == 1).collect()),
+            _ => Pick::Option(first.into()),
+        })
     }
 
     fn decode_tokens(&self, tokens: &Tokens) -> Result<Vec<Option<Pick>>, ArchitectureError> {
-        let super::Inner { program, diagram, slots, layout, .. } = &*self.inner;
+        let Inner { program, diagram, slots, layout, .. } = &*self.inner;
+        let forest = &diagram.forest;
         if tokens.len() != slots.len() {
             return Err(ArchitectureError::Length { tokens: tokens.len(), slots: slots.len() });
         }
@@ -303,13 +346,13 @@ impl SearchSpace {
             }
         }
         let picks = self.picks(tokens);
-        let mut state = diagram.start(program);
+        let mut state = forest.start(program);
         let mut at = 0;
         for (i, (variable, pick)) in program.variables.iter().zip(&picks).enumerate() {
             let of_variable = slots[at..].iter().take_while(|slot| slot.variable == i).count();
             let own = &tokens[at..at + of_variable];
             at += of_variable;
-            let open = diagram.is_open(program, &state, i);
+            let open = forest.is_open(program, &state, i);
             if open && own.contains(&Tokens::CLOSED) {
                 return Err(ArchitectureError::Absent { path: variable.path.clone() });
             }
@@ -323,9 +366,9 @@ impl SearchSpace {
                 let (slot, token) = (variable.path.clone(), format!("set of {}", members.len()));
                 return Err(ArchitectureError::Token { slot, token, why: format!("it has {min} to {max} members") });
             }
-            diagram.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
+            forest.decide(program, &mut state, i, pick.as_ref().map(Pick::index));
         }
-        match diagram.broken(program, &state) {
+        match forest.broken(program, &state) {
             Some(i) => Err(ArchitectureError::Requirement { requirement: program.requirements[i].text().to_owned() }),
             None => Ok(picks),
         }

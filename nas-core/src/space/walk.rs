@@ -2,10 +2,9 @@
 
 use rand::RngExt as _;
 
-use super::diagram::State;
 use super::domain::Domain;
 use super::program::{Program, Variable};
-use super::{SearchSpace, Tokens};
+use super::{Inner, SearchSpace, Tokens};
 use crate::error::ArchitectureError;
 use crate::{Architecture, Rng};
 
@@ -78,30 +77,26 @@ pub(super) fn slots(program: &Program) -> Vec<Slot> {
 #[derive(Debug, Clone)]
 pub struct Walk<'a> {
     space: &'a SearchSpace,
-    state: State,
+    /// By variable its node, once all that it depends on is decided.
+    at: Vec<u32>,
     tokens: Tokens,
     /// How many members the subset that is being chosen has.
     members: usize,
     /// What can be chosen at the slot that follows `tokens`; empty at the end.
     mask: Vec<bool>,
-    /// For looking up completions.
-    key: Vec<u64>,
 }
 
 impl<'a> Walk<'a> {
     fn new(space: &'a SearchSpace) -> Self {
-        let state = space.inner.diagram.start(&space.inner.program);
-        let tokens = Tokens::default();
-        let mut walk = Walk { space, state, tokens, members: 0, mask: Vec::new(), key: Vec::new() };
+        let at = space.inner.diagram.start().to_vec();
+        let mut walk = Walk { space, at, tokens: Tokens::default(), members: 0, mask: Vec::new() };
         walk.settle();
         walk
     }
 
     /// Goes back to the first slot.
     pub fn reset(&mut self) {
-        if !self.space.is_free() {
-            self.space.inner.diagram.reset(&self.space.inner.program, &mut self.state);
-        }
+        self.at.copy_from_slice(self.space.inner.diagram.start());
         self.tokens.clear();
         self.members = 0;
         self.settle();
@@ -199,26 +194,19 @@ impl<'a> Walk<'a> {
         if self.space.is_free() {
             return self.settle();
         }
-        match slot.member {
-            None => self.decide(slot.variable, Some(token.into())),
-            Some(member) => {
-                self.members += usize::from(token);
-                if member + 1 == self.space.inner.program.variables[slot.variable].domain.len() {
-                    self.decide(slot.variable, Some(0));
-                }
-            }
+        let diagram = &self.space.inner.diagram;
+        let node = diagram.node(self.at[slot.variable]);
+        self.members += usize::from(slot.member.is_some() && token == 1);
+        if self.tokens.len() == self.space.inner.layout.slots(slot.variable).end {
+            self.members = 0;
+            diagram.go(slot.variable, diagram.branch(node, slot.variable, token.into()), &mut self.at);
         }
         self.settle();
     }
 
-    fn decide(&mut self, variable: usize, option: Option<usize>) {
-        self.members = 0;
-        self.space.inner.diagram.decide(&self.space.inner.program, &mut self.state, variable, option);
-    }
-
     /// Moves to the next open slot and works out its mask.
     fn settle(&mut self) {
-        let (program, diagram) = (&self.space.inner.program, &self.space.inner.diagram);
+        let Inner { program, diagram, layout, .. } = &*self.space.inner;
         self.mask.clear();
         if self.space.is_free() {
             let options = self.slot().map_or(0, |slot| slot.options.len());
@@ -227,20 +215,18 @@ impl<'a> Walk<'a> {
         }
         while let Some(slot) = self.slot() {
             let domain = &program.variables[slot.variable].domain;
-            // The slots of a subset are open or closed together: its first one tells.
-            if slot.member.unwrap_or(0) == 0 && !diagram.is_open(program, &self.state, slot.variable) {
-                self.decide(slot.variable, None);
-                let slots = if slot.member.is_some() { domain.len() } else { 1 };
-                (0..slots).for_each(|_| self.tokens.push(Tokens::CLOSED));
+            let node = diagram.node(self.at[slot.variable]);
+            if !node.open {
+                diagram.go(slot.variable, diagram.closed(node), &mut self.at);
+                layout.slots(slot.variable).for_each(|_| self.tokens.push(Tokens::CLOSED));
                 continue;
             }
             if let (Some(member), Domain::Subset { min, max, .. }) = (slot.member, domain) {
                 let left = domain.len() - member - 1;
                 self.mask.extend([self.members + left >= *min, self.members < *max]);
             } else {
-                let node = diagram.node_by(program, &self.state, slot.variable, &mut self.key);
-                let node = node.expect("masks keep every walk on contexts with completions, which were counted");
-                self.mask.extend((0..domain.len()).map(|option| diagram.allows(node, slot.variable, option)));
+                let branch = |option| diagram.branch(node, slot.variable, option);
+                self.mask.extend((0..domain.len()).map(|option| diagram.allows(branch(option))));
             }
             return;
         }
@@ -251,6 +237,32 @@ impl SearchSpace {
     /// The categorical steps of the whole space, in the order of a [`walk`](Self::walk).
     pub fn slots(&self) -> &[Slot] {
         &self.inner.slots
+    }
+
+    /// The slots that decide whether `slot` is open, in order: those its conditions look at, and the counts of the repeats
+    /// around it. None: it is always open.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let space = SearchSpace::builder("s")
+    ///     .choice("op", ["skip", "conv"]).integer("width", 1..=64).when("op", ["conv"]).build()?;
+    /// assert_eq!(space.opened_by(1), [0]);
+    /// assert!(space.opened_by(0).is_empty());
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When the space has no such slot.
+    pub fn opened_by(&self, slot: usize) -> Vec<usize> {
+        let (program, slots) = (&self.inner.program, &self.inner.slots);
+        let conditions = &program.variables[slots[slot].variable].conditions;
+        let targets = conditions.iter().map(|&predicate| program.predicates[predicate].target);
+        // Conditions look at no subsets, so a variable they look at is one slot.
+        let mut by: Vec<usize> = targets.map(|v| slots.partition_point(|slot| slot.variable < v)).collect();
+        by.sort_unstable();
+        by.dedup();
+        by
     }
 
     /// Whether the options of `slot` are numbers in order: whole ones, levels or bins of a real one, a repeat's count.

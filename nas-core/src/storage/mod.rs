@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::strategy::Diagnostics;
+use crate::strategy::{Diagnostics, WarmStart};
 use crate::{EarlyStopping, Objective, SearchSpace, Seed, Trial};
 
 pub use memory::MemoryStorage;
@@ -37,6 +37,9 @@ pub struct StudyRecord {
     /// The rule by which trials are stopped early, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// The trials of another study that the strategy begins with; usually none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<WarmStart>,
     /// Whatever the application needs to go on: data set, epochs, limits. JSON.
     pub configuration: serde_json::Value,
 }

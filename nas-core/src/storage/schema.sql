@@ -14,7 +14,7 @@ CREATE TABLE trials (
     reward       REAL CHECK ((reward IS NULL) = (state <> 'complete')), -- more is better
     seconds      REAL NOT NULL,                                         -- how long the evaluation took
     architecture TEXT NOT NULL CHECK (json_valid(architecture)),        -- {"path": value, …}
-    origin       TEXT NOT NULL CHECK (json_valid(origin)),              -- {"by": "random" | "policy" | "mutation" | "given", …}
+    origin       TEXT NOT NULL CHECK (json_valid(origin)),              -- {"by": "random" | "policy" | "mutation" | "source" | "given", …}
     seed         TEXT NOT NULL,                                         -- decimal: 64 bits without a sign, which INTEGER cannot hold
     metrics      TEXT CHECK (json_valid(metrics) AND (metrics IS NULL) = (state <> 'complete')), -- {"accuracy": 0.9, …}
     failure      TEXT CHECK (json_valid(failure) AND (failure IS NULL) = (state <> 'failed'))    -- {"reason": …, …}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Storage, StudyRecord};
-use crate::strategy::Diagnostics;
+use crate::strategy::{Diagnostics, SourceTrial, WarmStart};
 use crate::{
     Architecture, Failure, Metrics, Objective, Origin, SearchSpace, Seed, Trial, TrialState, architecture::Value,
 };
@@ -23,6 +23,7 @@ pub(crate) fn record() -> StudyRecord {
         strategy: "scripted".to_owned(),
         lag: StudyRecord::LAG,
         early_stopping: None,
+        warm_start: None,
         configuration: json!({ "epochs": 3, "rate": 0.1, "data": null }),
     }
 }
@@ -47,7 +48,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         complete(Metrics::new().with("third", 1.0 / 3.0).with("accuracy", 0.885_000_000_000_000_1), 1e-310),
     ];
     let states = states.into_iter().chain(failures.map(|failure| TrialState::Failed { failure }));
-    let origins = [Origin::Random, Origin::Policy { updates: 7 }, Origin::Mutation { parent: 3 }, Origin::Given];
+    let origins = [
+        Origin::Random,
+        Origin::Policy { updates: 7 },
+        Origin::Mutation { parent: 3 },
+        Origin::Source { trial: 9 },
+        Origin::Given,
+    ];
     let architecture = |n: u64| {
         Architecture::new()
             .with("op", Value::Choice("conv".to_owned()))
@@ -72,7 +79,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 #[track_caller]
 pub(crate) fn check_round_trip<S: Storage>(storage: S, reopen: impl FnOnce(S) -> Option<S>) {
     assert_eq!(storage.study().unwrap(), None);
-    storage.create(&record()).unwrap();
+    let source = |(number, reward)| SourceTrial { number, architecture: trials()[0].architecture.clone(), reward };
+    let source = [(0, Some(0.1 + 0.2)), (7, None)].map(source).to_vec();
+    let warm_start = Some(WarmStart { source: "elsewhere".to_owned(), trials: source });
+    let record = StudyRecord { warm_start, ..record() };
+    storage.create(&record).unwrap();
     for trial in trials() {
         storage.put(&Trial { state: TrialState::Running, seconds: 0.0, ..trial.clone() }).unwrap();
         storage.put(&trial).unwrap();
@@ -87,7 +98,7 @@ pub(crate) fn check_round_trip<S: Storage>(storage: S, reopen: impl FnOnce(S) ->
 
     let check = |storage: &S| {
         // As text, because NaN is not equal to itself and −0 is equal to 0.
-        assert_eq!(storage.study().unwrap(), Some(record()));
+        assert_eq!(storage.study().unwrap(), Some(record.clone()));
         let stored = storage.trials().unwrap();
         assert_eq!(stored.len(), trials().len());
         for (stored, given) in stored.iter().zip(trials()) {

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
-use super::{Diagnostics, Observed, Proposal, Strategy, Unseen};
+use super::{Diagnostics, Observed, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::{Origin, Purpose, Rng, SearchSpace, Seed, Tokens};
 
@@ -39,11 +40,12 @@ pub struct Evolution {
     order: Vec<usize>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Member {
     trial: u64,
     tokens: Tokens,
     /// Minus infinity for failed trials.
+    #[serde(with = "super::bits")]
     reward: f64,
 }
 
@@ -62,6 +64,13 @@ impl Evolution {
             proposed: 0,
             order: Vec::new(),
         }
+    }
+
+    /// `evolution-large`, for thousands of trials in spaces of tens of decisions: a population of 50 and tournaments of 40, the
+    /// best of eight settings on planted landscapes of 20 decisions.
+    pub fn large(space: SearchSpace, seed: Seed) -> Self {
+        let evolution = Evolution::new(space, seed).with_population(50).with_tournament(40);
+        Evolution { name: "evolution-large", ..evolution }
     }
 
     /// `evolution-p10-s3`, the setting of NATS-Bench (Dong et al., 2021): population 10, tournaments of 3 with
@@ -191,6 +200,14 @@ impl Strategy for Evolution {
         };
         self.proposed += 1;
         Ok(Some(proposal))
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.field("seed", &mut self.seed);
+        state.field("proposed", &mut self.proposed);
+        state.field("members", &mut self.members);
+        state.field("order", &mut self.order);
     }
 
     fn observe(&mut self, observed: &Observed) -> Result<(), Error> {

@@ -1,8 +1,9 @@
 //! Local search: the first better neighbour, again and again, and a new start where there is none.
 
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
-use super::{Diagnostics, Observed, Proposal, Strategy, Unseen};
+use super::{Diagnostics, Observed, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::space::KeySet;
 use crate::{Origin, Purpose, SearchSpace, Seed, Tokens};
@@ -36,11 +37,12 @@ pub struct LocalSearch {
     pending: KeySet,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Point {
     trial: u64,
     tokens: Tokens,
     /// Minus infinity for failed trials.
+    #[serde(with = "super::bits")]
     reward: f64,
 }
 
@@ -96,6 +98,18 @@ impl Strategy for LocalSearch {
         let Some(tokens) = self.unseen.draw(&mut rng)? else { return Ok(None) };
         self.proposed += 1;
         Ok(Some(Proposal { tokens, origin: Origin::Random }))
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.field("seed", &mut self.seed);
+        state.field("proposed", &mut self.proposed);
+        state.field("started", &mut self.started);
+        state.field("centre", &mut self.centre);
+        state.field("neighbours", &mut self.neighbours);
+        state.field("start", &mut self.start);
+        state.field("climb", &mut self.climb);
+        state.keys("pending", &mut self.pending);
     }
 
     fn observe(&mut self, observed: &Observed) -> Result<(), Error> {

@@ -4,10 +4,12 @@ mod evolution;
 mod local_search;
 mod pending;
 mod random;
+mod snapshot;
 #[cfg(test)]
 mod testing;
 mod tpe;
 mod unseen;
+mod warm_start;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +22,10 @@ pub use evolution::Evolution;
 pub use local_search::LocalSearch;
 pub use pending::Pending;
 pub use random::RandomSearch;
+pub use snapshot::{Snapshot, SnapshotError, State, bits};
 pub use tpe::Tpe;
 pub use unseen::Unseen;
+pub use warm_start::{SourceTrial, WarmStart};
 
 /// What a strategy says of itself after an observation, under the field's names: `entropy`, `policy_loss`, …
 ///
@@ -108,6 +112,23 @@ pub trait Strategy: Send {
     /// # Errors
     /// When the strategy cannot go on.
     fn observe(&mut self, observed: &Observed) -> Result<(), Error>;
+
+    /// Begins with what another study of the same space found: `source` are its finished trials in their order, with the
+    /// numbers and rewards that they have there. To be called once, before anything else. What was tried there may be
+    /// proposed, and rewards of both are never compared by their size.
+    ///
+    /// # Errors
+    /// [`Error::Cold`] by every strategy that learns nothing which it could begin with, [`Error::WarmStart`] when no trial is
+    /// complete, [`Error::Architecture`] when one is none of the space's; then nothing has changed.
+    fn warm_start(&mut self, source: &[Observed]) -> Result<(), Error> {
+        let _ = source;
+        Err(Error::Cold { strategy: self.name().to_owned() })
+    }
+
+    /// Shows `state` everything that calls change, for a [`Snapshot`]; a strategy that does not keep to it has none.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the strategy \"{}\"", self.name()));
+    }
 
     /// What the last observation changed; empty when nothing was updated.
     fn diagnostics(&self) -> Diagnostics {

@@ -1,9 +1,12 @@
 //! What was proposed and not observed yet.
 
+use serde::{Deserialize, Serialize};
+
 use crate::Tokens;
 
 /// Proposals on their way: a strategy that is asked for several at once counts on them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Pending {
     tokens: Vec<Tokens>,
 }

@@ -1,6 +1,6 @@
 //! Random search: uniform draws without repeats, the baseline of every other strategy.
 
-use super::{Observed, Proposal, Strategy, Unseen};
+use super::{Observed, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::{Origin, Purpose, SearchSpace, Seed};
 
@@ -42,6 +42,12 @@ impl Strategy for RandomSearch {
         let Some(tokens) = self.unseen.draw(&mut rng)? else { return Ok(None) };
         self.proposed += 1;
         Ok(Some(Proposal { tokens, origin: Origin::Random }))
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.field("seed", &mut self.seed);
+        state.field("proposed", &mut self.proposed);
     }
 
     /// Learns nothing but not to propose it.

@@ -1,6 +1,6 @@
 //! The tree-structured Parzen estimator: what good trials chose more often than the others.
 
-use super::{Diagnostics, Observed, Pending, Proposal, Strategy, Unseen};
+use super::{Diagnostics, Observed, Pending, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::space::Walk;
 use crate::{Origin, Purpose, Rng, SearchSpace, Seed, Tokens};
@@ -168,6 +168,20 @@ impl Strategy for Tpe {
         self.pending.push(proposal.tokens.clone());
         self.proposed += 1;
         Ok(Some(proposal))
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.field("seed", &mut self.seed);
+        state.field("proposed", &mut self.proposed);
+        state.field("pending", &mut self.pending);
+        // Both densities are made anew from the trials for every proposal.
+        let (mut rewards, mut tokens): (Vec<f64>, Vec<Tokens>) = self.trials.iter().cloned().unzip();
+        state.bits("rewards", &mut rewards);
+        state.field("trials", &mut tokens);
+        if state.writes() {
+            self.trials = rewards.into_iter().zip(tokens).collect();
+        }
     }
 
     fn observe(&mut self, observed: &Observed) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Never the same twice: what was proposed, and how to find what was not.
 
+use super::State;
 use crate::error::Error;
 use crate::space::{BigUint, KeySet};
 use crate::{Rng, SearchSpace, Tokens};
@@ -21,8 +22,8 @@ impl Unseen {
     /// Nothing seen yet.
     pub fn new(space: SearchSpace) -> Self {
         let finite = || space.cardinality().finite().and_then(|count| u128::try_from(count).ok());
-        // The tokens of a continuous number are finite, too.
-        let count = space.free_count().or_else(finite);
+        // The tokens of a continuous number are finite, too. Keys that stand for several architectures are not counted.
+        let count = space.free_count().or_else(finite).filter(|_| !space.merges());
         Unseen { space, seen: KeySet::default(), count }
     }
 
@@ -86,6 +87,12 @@ impl Unseen {
             }
             rank = (rank + 1_u32) % &count;
         }
+    }
+
+    /// Shows its state.
+    pub fn state(&mut self, state: &mut State) {
+        state.space(&self.space);
+        state.keys("seen", &mut self.seen);
     }
 
     fn nth(&self, rank: &BigUint) -> Result<Tokens, Error> {

@@ -8,8 +8,8 @@ use super::testing::{Restless, Scripted, create, open, table};
 use super::*;
 use crate::event::{Event, Observer};
 use crate::storage::testing as stored;
-use crate::strategy::RandomSearch;
-use crate::{Evaluator, Failure, MemoryStorage, Metrics, Objective, Reporter, SearchSpace, Seed};
+use crate::strategy::{RandomSearch, WarmStart};
+use crate::{Evaluator, Failure, MemoryStorage, Metrics, Objective, Origin, Proposal, Reporter, SearchSpace, Seed};
 
 const LENGTH: u64 = 40;
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -481,4 +481,58 @@ fn a_replay_tells_nothing() {
     assert_eq!(study.replayed(), 6);
     study.run(&Five, &Budget::trials(6), 3, &log, &NEVER).unwrap();
     assert_eq!(log.0.into_inner().unwrap(), ["stopping: all 6 trials are done"]);
+}
+
+/// Begins with what it is told, and says nothing else: proposes the best of it again and again.
+#[derive(Default)]
+struct Imitator(Vec<Observed>);
+
+impl Strategy for Imitator {
+    fn name(&self) -> &'static str {
+        "imitator"
+    }
+
+    fn propose(&mut self) -> Result<Option<Proposal>, Error> {
+        let best = self.0.iter().max_by(|a, b| a.reward.unwrap().total_cmp(&b.reward.unwrap()));
+        Ok(best.map(|best| Proposal { tokens: best.tokens.clone(), origin: Origin::Source { trial: best.number } }))
+    }
+
+    fn observe(&mut self, _: &Observed) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn warm_start(&mut self, source: &[Observed]) -> Result<(), Error> {
+        self.0 = source.iter().filter(|trial| trial.reward.is_some()).cloned().collect();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_warm_started_study_holds_what_it_began_with() {
+    let source: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let mut study = few(source.clone(), 3).unwrap();
+    let refused = WarmStart::new("old", study.record(), study.trials(), &study.record().space);
+    assert_eq!(refused.unwrap_err().to_string(), "old is no start for this study: none of its trials is complete");
+    study.run(&Five, &Budget::trials(9), 1, &(), &NEVER).unwrap();
+
+    let record = study.record();
+    let warm_start = WarmStart::new("old", record, study.trials(), &record.space).unwrap();
+    let other = SearchSpace::builder("few").integer("x", 1..=8).build().unwrap();
+    let refused = WarmStart::new("old", record, study.trials(), &other).unwrap_err().to_string();
+    assert!(refused.starts_with("old is no start for this study: its space is another, \"x\" chooses among 1, "));
+
+    let cold = StudyRecord { strategy: "random".to_owned(), warm_start: Some(warm_start.clone()), ..record.clone() };
+    let random = Box::new(RandomSearch::new(record.space.clone(), Seed::new(1)));
+    let refused = Study::create(cold, random, Arc::new(MemoryStorage::new()));
+    assert!(matches!(refused, Err(Error::Cold { strategy }) if strategy == "random"));
+
+    let record = StudyRecord { strategy: "imitator".to_owned(), warm_start: Some(warm_start), ..record.clone() };
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let mut warm = Study::create(record, Box::new(Imitator::default()), storage.clone()).unwrap();
+    drop((study, source));
+    warm.run(&Five, &Budget::trials(2), 1, &(), &NEVER).unwrap();
+    let mut again = Study::open(storage, |_| Ok(Box::new(Imitator::default()))).unwrap();
+    again.run(&Five, &Budget::trials(3), 1, &(), &NEVER).unwrap();
+    assert!(again.trials().iter().all(|trial| trial.architecture.to_string() == "x=5"));
+    assert!(again.trials()[2].origin.to_string().ends_with(" of the source"));
 }

@@ -144,6 +144,27 @@ pub enum DataError {
         /// The label.
         label: usize,
     },
+    /// A text that is too short to be divided.
+    #[error("{path} has {found} characters; a text needs {need} or more")]
+    ShortText {
+        /// The file.
+        path: PathBuf,
+        /// Its characters.
+        found: usize,
+        /// Characters needed.
+        need: usize,
+    },
+    /// A file that is no text.
+    #[error("{path} is no UTF-8 text: byte {at} is not")]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is none, from 0.
+        at: usize,
+    },
+    /// A training part that cannot be split.
+    #[error("the training part is a single window of text; trials need another one to be scored on")]
+    OneWindow,
     /// A class with too few examples to be split.
     #[error("class {class} has {count} training images; {need} are needed so that every part has one")]
     ClassTooSmall {

@@ -1,9 +1,6 @@
 //! Labelled images in memory.
 
-use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
-
-use crate::Rng;
 
 /// Labelled images of one size, as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +65,6 @@ impl Images {
             counts[label as usize] += 1;
         }
         counts
-    }
-
-    /// All numbers of images in an order drawn from `rng`.
-    pub fn shuffled(&self, rng: &mut Rng) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.len()).collect();
-        order.shuffle(rng);
-        order
     }
 
     /// Writes the images with these numbers, normalised, into `images` (one after the other) and their classes into `labels`.
@@ -192,7 +182,7 @@ mod tests {
     #[test]
     fn an_epoch_has_every_image_once() {
         use nas_core::{Purpose, Seed};
-        let images = images().subset(&[0, 1].repeat(50));
+        let images = super::super::Dataset::Images(images().subset(&[0, 1].repeat(50)));
         let order = |epoch| images.shuffled(&mut Seed::new(3).stream(Purpose::Shuffle, epoch));
         assert_eq!(order(1), order(1));
         assert_ne!(order(1), order(2));

@@ -4,15 +4,15 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Images};
+use super::{DataError, Dataset, Images, text};
 
 /// A data set with its training and test parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainTest {
-    /// Images to train on.
-    pub train: Images,
-    /// Images that nothing but the final scoring may see.
-    pub test: Images,
+    /// Examples to train on.
+    pub train: Dataset,
+    /// Examples that nothing but the final scoring may see.
+    pub test: Dataset,
     /// A hash of everything in both, the same everywhere.
     pub hash: u64,
     /// Where it came from, for people.
@@ -22,14 +22,19 @@ pub struct TrainTest {
 const PARTS: [[&str; 2]; 2] =
     [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
 
-/// The data set in the folder `path`: four IDX files with the names of MNIST's, gzipped or not.
+/// The data set at `path`: a folder of four IDX files with the names of MNIST's, gzipped or not; or a UTF-8 text, whose name ends in
+/// `.txt`.
 ///
 /// # Errors
 /// A file that is missing, damaged, or does not fit the others.
 pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
-        return Err(io(std::io::Error::other("it is a file; give the folder that holds the four IDX files")));
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt")) {
+            return open_text(std::fs::read(path).map_err(io)?, path, path.display().to_string());
+        }
+        let message = "it is a file; give the folder that holds the four IDX files, or a text whose name ends in .txt";
+        return Err(io(std::io::Error::other(message)));
     }
     let mut files = Vec::new();
     for name in PARTS.as_flattened() {
@@ -60,6 +65,16 @@ pub fn open_images(path: &Path) -> Result<Images, DataError> {
 /// A file that is missing or damaged, or files that do not fit each other.
 pub fn open_labelled(images: &Path, labels: &Path) -> Result<Images, DataError> {
     part(Idx::open(images)?, Idx::open(labels)?, images, labels)
+}
+
+/// A data set from the bytes of a text.
+pub(super) fn open_text(bytes: Vec<u8>, path: &Path, source: String) -> Result<TrainTest, DataError> {
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(&bytes);
+    let text = String::from_utf8(bytes)
+        .map_err(|e| DataError::NoText { path: path.to_owned(), at: e.utf8_error().valid_up_to() })?;
+    let (train, test) = text::divide(&text, path)?;
+    Ok(TrainTest { train: Dataset::Text(train), test: Dataset::Text(test), hash: hasher.finish(), source })
 }
 
 /// A data set from four arrays: training images and labels, test images and labels.
@@ -95,7 +110,7 @@ pub(super) fn join(
     }
     test.classes = train.classes;
     test.class_names.clone_from(&train.class_names);
-    Ok(TrainTest { train, test, hash: hasher.finish(), source })
+    Ok(TrainTest { train: Dataset::Images(train), test: Dataset::Images(test), hash: hasher.finish(), source })
 }
 
 fn part(images: Idx, labels: Idx, images_path: &Path, labels_path: &Path) -> Result<Images, DataError> {
@@ -140,6 +155,13 @@ fn sizes(images: &Idx, path: &Path) -> Result<[usize; 3], DataError> {
 mod tests {
     use super::*;
 
+    fn images(data: &TrainTest) -> (&Images, &Images) {
+        match (&data.train, &data.test) {
+            (Dataset::Images(train), Dataset::Images(test)) => (train, test),
+            parts => panic!("{parts:?}"),
+        }
+    }
+
     fn idx(dims: &[usize], data: &[u8]) -> Idx {
         Idx { dims: dims.to_vec(), data: data.to_vec() }
     }
@@ -155,7 +177,8 @@ mod tests {
     fn parts_fit_each_other() {
         let test = || idx(&[1, 1, 2], &[7, 8]);
         let data = joined(test(), &[0, 1, 2], &[1]).unwrap();
-        assert_eq!((data.train.classes, data.test.classes, data.test.len()), (3, 3, 1));
+        let (train, test_part) = images(&data);
+        assert_eq!((train.classes, test_part.classes, test_part.len()), (3, 3, 1));
         let says = |result: Result<TrainTest, DataError>| result.unwrap_err().to_string();
         assert_eq!(says(joined(test(), &[0, 1], &[1])), "b has 2 labels for the 3 images of a");
         assert_eq!(says(joined(test(), &[0, 1, 2], &[3])), "d: label 0 is 3, but the training labels are 0 to 2");
@@ -212,8 +235,9 @@ mod tests {
         let mixed = folder([&format!("{a}.gz"), b, c, &format!("{d}.gz")]);
         let (plain, mixed) = (open(plain.path()).unwrap(), open(mixed.path()).unwrap());
         assert_eq!((&plain.train, &plain.test, plain.hash), (&mixed.train, &mixed.test, mixed.hash));
-        assert_eq!((plain.train.size(), plain.train.labels.as_slice()), ("3×1×2".to_owned(), &[1, 0][..]));
-        assert_eq!(plain.train.image(1), [7, 8, 9, 10, 11, 12]);
+        let (train, _) = images(&plain);
+        assert_eq!((train.size(), train.labels.as_slice()), ("3×1×2".to_owned(), &[1, 0][..]));
+        assert_eq!(train.image(1), [7, 8, 9, 10, 11, 12]);
     }
 
     #[test]
@@ -224,7 +248,9 @@ mod tests {
         let says = |path: &Path| open(path).unwrap_err().to_string().replace(&at.display().to_string(), "F");
         assert_eq!(
             says(&at.join(a)),
-            format!("reading F/{a}: it is a file; give the folder that holds the four IDX files")
+            format!(
+                "reading F/{a}: it is a file; give the folder that holds the four IDX files, or a text whose name ends in .txt"
+            )
         );
         assert!(says(&at.join("none")).starts_with("reading F/none: "));
         std::fs::remove_file(at.join(d)).unwrap();

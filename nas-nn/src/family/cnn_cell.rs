@@ -9,8 +9,7 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::image::{self, DEEPEST, STEMS};
-use super::{Family, FamilyError, Task};
+use super::{Family, FamilyError, Task, image_task, skeleton};
 use crate::graph::Var;
 use crate::layer::relu_conv_bn;
 use crate::train::Recipe;
@@ -23,7 +22,6 @@ pub struct CnnCell;
 pub(crate) const EDGES: [(usize, usize); 6] = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)];
 
 const OPERATIONS: [&str; 5] = ["none", "skip", "conv1x1", "conv3x3", "avg_pool3x3"];
-
 fn edge(from: usize, to: usize) -> String {
     format!("op_{from}_{to}")
 }
@@ -38,10 +36,11 @@ impl Family for CnnCell {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        image::check_size(self.name(), task)?;
+        let [_, height, width, _] = image_task(self.name(), task)?;
+        skeleton::check_size(self.name(), height, width)?;
         let edges = EDGES.map(|(from, to)| (from as u32, to as u32, format!("cell.{}", edge(from, to))));
         let space = SearchSpace::builder(self.name())
-            .choice("stem", STEMS)
+            .choice("stem", skeleton::STEMS)
             .integer("width", 8..=20)
             .step(4)
             .integer("depth", 1..=2)
@@ -63,17 +62,13 @@ impl Family for CnnCell {
         })
     }
 
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError> {
-        let Task::Image { classes, .. } = *task;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
+        let [_, _, _, classes] = image_task(self.name(), task)?;
         let width = architecture.size("width")?;
         let depth = architecture.size("depth")?;
-        if depth > DEEPEST {
-            return Err(FamilyError::Task(format!(
-                "depth is {depth}; cnn_cell stacks up to {DEEPEST} cells in a stage"
-            )));
-        }
+        skeleton::check_depth(self.name(), depth)?;
         let cell = Cell::of(architecture)?;
-        let mut x = image::stem(input, architecture.choice("stem")?, width)?;
+        let mut x = skeleton::stem(architecture.choice("stem")?, width, inputs[0])?;
         for stage in 0..3 {
             if stage > 0 {
                 x = x.scope(&format!("reduction{stage}"), |x| reduction(x, width << stage));
@@ -86,11 +81,11 @@ impl Family for CnnCell {
     }
 
     fn search_recipe(&self) -> Recipe {
-        image::search_recipe()
+        skeleton::search_recipe()
     }
 
     fn final_recipe(&self) -> Recipe {
-        image::final_recipe()
+        skeleton::final_recipe()
     }
 }
 

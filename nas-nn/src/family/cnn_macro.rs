@@ -10,8 +10,8 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::image::{self, DEEPEST, STEMS};
-use super::{Family, FamilyError, Task};
+use super::skeleton::{self, DEEPEST, STEMS};
+use super::{Family, FamilyError, Task, image_task};
 use crate::graph::Var;
 use crate::op::Conv2d;
 use crate::train::Recipe;
@@ -40,7 +40,8 @@ impl Family for CnnMacro {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        image::check_size(self.name(), task)?;
+        let [_, height, width, _] = image_task(self.name(), task)?;
+        skeleton::check_size(self.name(), height, width)?;
         let mut space =
             SearchSpace::builder(self.name()).choice("stem", STEMS).integer("depth", FEWEST as i64..=MOST as i64);
         for number in 0..MOST {
@@ -71,14 +72,14 @@ impl Family for CnnMacro {
         architecture
     }
 
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError> {
-        let Task::Image { classes, .. } = *task;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
+        let [_, _, _, classes] = image_task(self.name(), task)?;
         let depth = architecture.size("depth")?;
         if !(1..=DEEPEST).contains(&depth) {
             return Err(FamilyError::Task(format!("depth is {depth}; cnn_macro chains 1 to {DEEPEST} layers")));
         }
         let width = architecture.size(&format!("{}.width", layer(0)))?;
-        let mut stem = Kept { value: image::stem(input, architecture.choice("stem")?, width)?.relu(), third: 0 };
+        let mut stem = Kept { value: skeleton::stem(architecture.choice("stem")?, width, inputs[0])?.relu(), third: 0 };
         let mut layers: Vec<Kept<'g>> = Vec::with_capacity(depth);
         for number in 0..depth {
             let third = number * 3 / depth;
@@ -106,11 +107,11 @@ impl Family for CnnMacro {
     }
 
     fn search_recipe(&self) -> Recipe {
-        image::search_recipe()
+        skeleton::search_recipe()
     }
 
     fn final_recipe(&self) -> Recipe {
-        image::final_recipe()
+        skeleton::final_recipe()
     }
 }
 
@@ -124,10 +125,7 @@ impl<'g> Kept<'g> {
     /// The output at the size of `third`.
     fn at(&mut self, third: usize) -> Var<'g> {
         while self.third < third {
-            let x = self.value;
-            // An odd side is halved upwards by the stem; a window of 3 with a border does the same.
-            let odd = x.dim(1) % 2 == 1 || x.dim(2) % 2 == 1;
-            self.value = if odd { x.max_pool2d_with(3, 2, 1) } else { x.max_pool2d(2) };
+            self.value = skeleton::halved(self.value);
             self.third += 1;
         }
         self.value
@@ -181,7 +179,7 @@ mod tests {
             architecture.set(path, value.clone());
         }
         let graph = Graph::new();
-        let built = CnnMacro.build(&architecture, &TASK, graph.input("image", &[1, 28, 28]));
+        let built = CnnMacro.build(&architecture, &TASK, &[graph.input("image", &[1, 28, 28])]);
         built.map_err(|error| error.to_string())?;
         graph.check().map_err(|error| error.to_string())?;
         let joins = graph.parameters().into_iter().filter(|p| p.path.contains("join.conv2d"));

@@ -7,8 +7,8 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::image::{self, DEEPEST};
-use super::{Family, FamilyError, Task};
+use super::skeleton::{self, DEEPEST};
+use super::{Family, FamilyError, Task, image_task};
 use crate::graph::Var;
 use crate::layer::{InvertedResidual, inverted_residual};
 use crate::op::{Activation, Conv2d};
@@ -41,7 +41,8 @@ impl Family for MbConv {
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        image::check_size(self.name(), task)?;
+        let [_, height, width, _] = image_task(self.name(), task)?;
+        skeleton::check_size(self.name(), height, width)?;
         let mut space = SearchSpace::builder(self.name()).choice("activation", ACTIVATIONS);
         for (number, (low, high, step)) in WIDTHS.into_iter().enumerate() {
             space = space.group(&stage(number), |stage| {
@@ -70,12 +71,12 @@ impl Family for MbConv {
         architecture
     }
 
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError> {
-        let Task::Image { classes, .. } = *task;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
+        let [_, _, _, classes] = image_task(self.name(), task)?;
         let activation = activation(architecture.choice("activation")?)?;
         let width = architecture.size(&format!("{}.width", stage(0)))?;
         let mut x =
-            input.scope("stem", |x| x.conv(Conv2d::new(width, 3).stride(2)).batch_norm().activation(activation));
+            inputs[0].scope("stem", |x| x.conv(Conv2d::new(width, 3).stride(2)).batch_norm().activation(activation));
         for number in 0..WIDTHS.len() {
             let stage = stage(number);
             let filters = architecture.size(&format!("{stage}.width"))?;
@@ -101,11 +102,11 @@ impl Family for MbConv {
     }
 
     fn search_recipe(&self) -> Recipe {
-        image::search_recipe()
+        skeleton::search_recipe()
     }
 
     fn final_recipe(&self) -> Recipe {
-        image::final_recipe()
+        skeleton::final_recipe()
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
     fn build(path: &str, value: impl Into<Value>) -> Result<Vec<usize>, String> {
         let architecture = MbConv.default_architecture().with(path, value.into());
         let graph = Graph::new();
-        let logits = MbConv.build(&architecture, &TASK, graph.input("image", &[3, 32, 32]));
+        let logits = MbConv.build(&architecture, &TASK, &[graph.input("image", &[3, 32, 32])]);
         let logits = logits.map_err(|error| error.to_string())?;
         graph.check().map_err(|error| error.to_string())?;
         Ok(logits.shape().dims().to_vec())

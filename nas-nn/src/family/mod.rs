@@ -2,48 +2,28 @@
 
 mod cnn_cell;
 mod cnn_macro;
-mod image;
 mod mbconv;
+mod nasbench101;
+mod rnn;
+mod skeleton;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
 use nas_core::{Architecture, ArchitectureError, SearchSpace, SpaceError};
-use serde::{Deserialize, Serialize};
 
 use crate::error::GraphError;
 use crate::graph::{Cost, Graph, Part, Var};
 use crate::train::Recipe;
 
+pub use crate::task::Task;
+
 pub use cnn_cell::CnnCell;
 pub use cnn_macro::CnnMacro;
 pub use mbconv::MbConv;
-
-/// What a network is for: the shape of its input and of its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Task {
-    /// One of `classes` classes for an image.
-    Image {
-        /// 1 for grey, 3 for colour.
-        channels: usize,
-        /// Pixels.
-        height: usize,
-        /// Pixels.
-        width: usize,
-        /// The number of classes.
-        classes: usize,
-    },
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Task::Image { channels, height, width, classes } = self;
-        write!(f, "images {channels}×{height}×{width} in {classes} classes")
-    }
-}
+pub use nasbench101::NasBench101;
+pub use rnn::Rnn;
 
 /// A network that cannot be built.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -79,6 +59,11 @@ pub trait Family: Send + Sync {
     /// One sentence on what is searched.
     fn describe(&self) -> &'static str;
 
+    /// The task it is shown for when there is no data: that of the embedded images, unless it is for something else.
+    fn usual_task(&self) -> Task {
+        Task::Image { channels: 1, height: 28, width: 28, classes: 10 }
+    }
+
     /// What can be chosen for `task`.
     ///
     /// # Errors
@@ -88,11 +73,12 @@ pub trait Family: Send + Sync {
     /// The network that an engineer would take without a search: the control of every study.
     fn default_architecture(&self) -> Architecture;
 
-    /// The answer (class logits) of the network that `architecture` describes, for `input`.
+    /// The answer (logits of the target's classes) of the network that `architecture` describes, for `inputs`, those of
+    /// [`Task::inputs`].
     ///
     /// # Errors
     /// When a decision is missing. Shapes that do not fit are remembered by the graph.
-    fn build<'g>(&self, architecture: &Architecture, task: &Task, input: Var<'g>) -> Result<Var<'g>, FamilyError>;
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError>;
 
     /// How a network is trained in a search: short.
     fn search_recipe(&self) -> Recipe;
@@ -101,9 +87,17 @@ pub trait Family: Send + Sync {
     fn final_recipe(&self) -> Recipe;
 }
 
+/// The name of the space that is searched for `task` unless another is asked for.
+pub fn usual(task: &Task) -> &'static str {
+    match task {
+        Task::Image { .. } => "cnn_cell",
+        Task::Text { .. } => "rnn",
+    }
+}
+
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell), Arc::new(CnnMacro), Arc::new(MbConv)]
+    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn), Arc::new(CnnMacro), Arc::new(MbConv)]
 }
 
 /// The family called `name`.
@@ -116,27 +110,42 @@ pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
     all.into_iter().find(|f| f.name() == name).ok_or_else(|| FamilyError::Unknown { name: name.to_owned(), known })
 }
 
-/// A classifier as a graph: the input `image`, the input `label`, its logits, its probabilities and its training loss.
-pub(crate) struct Classifier<'g> {
-    pub(crate) logits: Var<'g>,
+/// Channels, height, width and classes of a task with images, which is all that `family` is for.
+fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
+    match *task {
+        Task::Image { channels, height, width, classes } => Ok([channels, height, width, classes]),
+        Task::Text { .. } => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
+    }
+}
+
+/// The characters of a task with text, which is all that `family` is for.
+fn text_task(family: &str, task: &Task) -> Result<usize, FamilyError> {
+    match *task {
+        Task::Text { vocabulary, .. } => Ok(vocabulary),
+        Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
+    }
+}
+
+/// A network for a task as a graph: its inputs, its target, its answer and its training loss.
+pub(crate) struct Model<'g> {
+    pub(crate) answer: Var<'g>,
     pub(crate) loss: Var<'g>,
 }
 
-/// The classifier that `architecture` describes, in `graph`.
-pub(crate) fn classifier<'g>(
+/// The network that `architecture` describes, in `graph`.
+pub(crate) fn model<'g>(
     graph: &'g Graph,
     family: &dyn Family,
     architecture: &Architecture,
     task: &Task,
     label_smoothing: f32,
-) -> Result<Classifier<'g>, FamilyError> {
-    let Task::Image { channels, height, width, classes } = *task;
-    let image = graph.input("image", &[channels, height, width]);
-    let label = graph.class("label", classes);
-    let logits = family.build(architecture, task, image)?;
-    let loss = logits.cross_entropy_smooth(label, label_smoothing);
+) -> Result<Model<'g>, FamilyError> {
+    let inputs: Vec<Var<'g>> = task.inputs().iter().map(|field| field.input(graph)).collect();
+    let target = task.target().input(graph);
+    let answer = family.build(architecture, task, &inputs)?;
+    let loss = task.loss(answer, target, label_smoothing);
     graph.check()?;
-    Ok(Classifier { logits, loss })
+    Ok(Model { answer, loss })
 }
 
 /// The parts of the network that `architecture` describes, in order, and what it costs as a whole.
@@ -148,9 +157,9 @@ pub fn outline(
     architecture: &Architecture,
     task: &Task,
 ) -> Result<(Vec<Part>, Cost), FamilyError> {
-    let Task::Image { channels, height, width, .. } = *task;
     let graph = Graph::new();
-    family.build(architecture, task, graph.input("image", &[channels, height, width]))?;
+    let inputs: Vec<Var<'_>> = task.inputs().iter().map(|field| field.input(&graph)).collect();
+    family.build(architecture, task, &inputs)?;
     graph.check()?;
     Ok((graph.parts(), graph.cost()))
 }

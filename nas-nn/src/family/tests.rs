@@ -4,90 +4,135 @@ use nas_core::{Purpose, Seed};
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
-use crate::optim::Sgd;
+use crate::optim::{Adam, Optimizer, Sgd};
 use crate::{Feed, Params, Program};
 
 fn image(channels: usize, height: usize, width: usize) -> Task {
     Task::Image { channels, height, width, classes: 10 }
 }
 
-/// `count` images for `task`, of which no two are alike, and their classes in turn.
+fn is_for_images(family: &dyn Family) -> bool {
+    matches!(family.usual_task(), Task::Image { .. })
+}
+
+/// Tasks of every kind that `family` serves, the smallest first.
+fn tasks(family: &dyn Family) -> Vec<Task> {
+    if is_for_images(family) {
+        return vec![image(1, 8, 8), image(1, 9, 31), image(3, 33, 10), image(3, 32, 32), family.usual_task()];
+    }
+    vec![Task::Text { vocabulary: 2, steps: 1 }, Task::Text { vocabulary: 20, steps: 7 }, family.usual_task()]
+}
+
+/// `count` inputs for `task`, of which no two are alike, and their targets: classes in turn, or for text what follows in a
+/// sequence that starts with the example's number.
 fn examples(task: &Task, count: usize) -> (Vec<f32>, Vec<f32>) {
-    let Task::Image { channels, height, width, classes } = *task;
-    let mut random = 1_u32;
-    let mut pixel = || {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (random >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let images = (0..count * channels * height * width).map(|_| pixel()).collect();
-    (images, (0..count).map(|i| (i % classes) as f32).collect())
+    match *task {
+        Task::Image { channels, height, width, classes } => {
+            let mut random = 1_u32;
+            let mut pixel = || {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (random >> 8) as f32 / (1 << 23) as f32 - 1.0
+            };
+            let images = (0..count * channels * height * width).map(|_| pixel()).collect();
+            (images, (0..count).map(|i| (i % classes) as f32).collect())
+        }
+        Task::Text { vocabulary, steps } => {
+            let character = |example: usize, step: usize| ((example + step * (step + 1) / 2) % vocabulary) as f32;
+            let places = || (0..count).flat_map(|example| (0..steps).map(move |step| (example, step)));
+            (
+                places().map(|(example, step)| character(example, step)).collect(),
+                places().map(|(example, step)| character(example, step + 1)).collect(),
+            )
+        }
+    }
+}
+
+/// What is fed to a program for `task`.
+fn feed<'a>(task: &Task, (inputs, targets): &'a (Vec<f32>, Vec<f32>), count: usize) -> Feed<'a> {
+    Feed::new(count).with(task.inputs()[0].name, inputs).with(task.target().name, targets)
 }
 
 /// Builds, compiles and trains one step.
 fn check_step(family: &dyn Family, architecture: &Architecture, task: &Task) {
     let graph = Graph::new();
-    let loss = classifier(&graph, family, architecture, task, 0.0).unwrap().loss;
+    let loss = model(&graph, family, architecture, task, 0.0).unwrap().loss;
     let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
     let (parts, cost) = outline(family, architecture, task).unwrap();
     let trained: usize = graph.parameters().iter().map(|p| params.get(&p.path).unwrap().values.len()).sum();
     assert_eq!(trained as u64, cost.parameters, "{architecture}");
     assert_eq!(parts.iter().map(|part| part.cost.parameters).sum::<u64>(), cost.parameters, "{architecture}");
     assert!(cost.madds > 0, "{architecture}");
-    let (images, labels) = examples(task, 2);
+    let examples = examples(task, 2);
     let mut program = Program::train(&graph, loss, &[], 2).unwrap();
-    let feed = Feed::new(2).with("image", &images).with("label", &labels);
-    let loss = program.gradients(&feed, &mut params).unwrap();
+    let loss = program.gradients(&feed(task, &examples, 2), &mut params).unwrap();
     assert!(loss.is_finite() && program.grads().iter().all(|g| g.is_finite()), "{architecture}: {loss}");
     program.update(&mut params, &mut Sgd::new(0.1));
     let finite = |path: &str| params.get(path).unwrap().values.iter().all(|w| w.is_finite());
     assert!(graph.parameters().iter().all(|p| finite(&p.path)), "{architecture}");
 }
 
-/// 200 architectures drawn from the default space, on images of every kind.
+/// 200 architectures drawn from the default space, on tasks of every kind.
 #[test]
 fn every_draw_builds_and_trains_a_step() {
-    let tasks = [image(1, 8, 8), image(1, 9, 31), image(1, 28, 28), image(3, 32, 32)];
     for family in families() {
-        let spaces = tasks.map(|task| family.space(&task).unwrap());
+        let tasks = tasks(&*family);
+        let spaces: Vec<_> = tasks.iter().map(|task| family.space(task).unwrap()).collect();
         let mut rng = Seed::new(1).stream(Purpose::Test, 0);
         for draw in 0..200 {
-            // Half of the draws are on the smallest images, where a window can be larger than what is left.
-            let kind = if draw % 2 == 0 { 0 } else { 1 + draw / 2 % 3 };
+            // Half of the draws are on the smallest examples, where a window can be larger than what is left.
+            let kind = if draw % 2 == 0 { 0 } else { 1 + draw / 2 % (tasks.len() - 1) };
             check_step(&*family, &spaces[kind].sample(&mut rng), &tasks[kind]);
         }
     }
 }
 
 #[test]
-fn the_default_is_in_the_space_and_fits_every_image() {
+fn the_default_is_in_the_space_and_fits_every_task() {
     for family in families() {
         let architecture = family.default_architecture();
-        for task in [image(1, 8, 8), image(3, 9, 31), image(1, 28, 28), image(3, 33, 10), image(3, 32, 32)] {
+        for task in tasks(&*family) {
             family.space(&task).unwrap().validate(&architecture).unwrap();
             check_step(&*family, &architecture, &task);
         }
-        let message = family.space(&image(1, 7, 28)).unwrap_err().to_string();
-        assert!(message.starts_with(family.name()) && message.ends_with("needs 8×8 pixels, got 7×28"), "{message}");
+    }
+}
+
+#[test]
+fn what_a_family_is_not_for_is_refused() {
+    for family in families() {
+        if is_for_images(&*family) {
+            let message = family.space(&image(1, 7, 28)).unwrap_err().to_string();
+            assert!(message.starts_with(family.name()) && message.ends_with("needs 8×8 pixels, got 7×28"), "{message}");
+        }
+        let other = if is_for_images(&*family) { Task::Text { vocabulary: 9, steps: 4 } } else { image(1, 28, 28) };
+        let says = format!("and the data is {other}");
+        let message = family.space(&other).unwrap_err().to_string();
+        assert!(message.starts_with(family.name()) && message.ends_with(&says), "{message}");
+        let architecture = family.default_architecture();
+        let message = outline(&*family, &architecture, &other).unwrap_err().to_string();
+        assert!(message.starts_with(family.name()) && message.ends_with(&says), "{message}");
     }
 }
 
 /// The default network learns 32 examples by heart.
 #[test]
 fn the_default_overfits() {
-    let task = image(1, 8, 8);
-    let (images, labels) = examples(&task, 32);
     for family in families() {
+        let (task, mut optimizer): (Task, Box<dyn Optimizer>) = if is_for_images(&*family) {
+            (image(1, 8, 8), Box::new(Sgd::new(0.05)))
+        } else {
+            (Task::Text { vocabulary: 32, steps: 6 }, Box::new(Adam::new(0.01)))
+        };
+        let examples = examples(&task, 32);
         let graph = Graph::new();
-        let network = classifier(&graph, &*family, &family.default_architecture(), &task, 0.0).unwrap();
+        let network = model(&graph, &*family, &family.default_architecture(), &task, 0.0).unwrap();
         let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
         let mut program = Program::train(&graph, network.loss, &[], 32).unwrap();
-        let feed = Feed::new(32).with("image", &images).with("label", &labels);
-        let mut optimizer = Sgd::new(0.05);
         let losses: Vec<f32> = (0..100)
             .map(|_| {
-                let loss = program.gradients(&feed, &mut params).unwrap();
+                let loss = program.gradients(&feed(&task, &examples, 32), &mut params).unwrap();
                 program.clip(5.0);
-                program.update(&mut params, &mut optimizer);
+                program.update(&mut params, &mut *optimizer);
                 loss
             })
             .collect();

@@ -1,5 +1,7 @@
 //! Adam and AdamW.
 
+use serde::{Deserialize, Serialize};
+
 use super::span::{by_decay, each_live};
 use super::{Optimizer, Rows, Span, ready};
 use crate::kernel;
@@ -9,8 +11,8 @@ use crate::kernel;
 /// g ← ∇ + λ p; m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ) and
 /// v̂ = v / (1 − β₂ᵗ). AdamW leaves g alone and takes η λ p from p (the schedule multiplies both terms, as in PyTorch).
 ///
-/// Remembers two numbers a parameter.
-#[derive(Debug, Clone)]
+/// Remembers two numbers a parameter, and is written with them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Adam {
     /// η.
     pub learning_rate: f32,

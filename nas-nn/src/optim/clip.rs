@@ -7,12 +7,17 @@ use crate::kernel;
 /// Shortens `grads` to the norm `limit` if they are longer, as one vector; their norm before.
 ///
 /// Gradients that are not finite are left as they are: their norm says so.
+///
+/// # Panics
+/// When `limit` is negative or NaN.
 pub fn clip_norm(grads: &mut [f32], limit: f32) -> f32 {
     clip_norm_of(grads, &[], limit)
 }
 
 /// The same where only these rows of `tables` are not zero.
 pub(crate) fn clip_norm_of(grads: &mut [f32], tables: &[Rows], limit: f32) -> f32 {
+    // A negative limit would turn the gradients round.
+    assert!(limit >= 0.0, "gradients are clipped to a norm of 0 or more, not {limit}");
     let mut squares = 0.0;
     each_live(0..grads.len(), tables, |at| squares += kernel::sum_squares(&grads[at]));
     let norm = squares.sqrt() as f32;
@@ -81,6 +86,18 @@ mod tests {
         let mut grads = [f32::NAN, 3.0, f32::INFINITY];
         assert!(clip_value(&mut grads, 1.0).is_nan());
         assert!(grads[0].is_nan() && grads[1..] == [3.0, f32::INFINITY]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a norm of 0 or more, not -1")]
+    fn a_negative_norm_is_refused() {
+        clip_norm(&mut [1.0], -1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a norm of 0 or more, not NaN")]
+    fn a_norm_that_is_none_is_refused() {
+        clip_norm(&mut [1.0], f32::NAN);
     }
 
     #[test]

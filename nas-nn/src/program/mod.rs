@@ -181,6 +181,9 @@ impl Program {
     }
 
     /// Shortens the gradients to the norm `limit` if they are longer; their norm before.
+    ///
+    /// # Panics
+    /// When `limit` is negative or NaN.
     pub fn clip(&mut self, limit: f32) -> f32 {
         crate::optim::clip_norm_of(&mut self.grads, &self.rows, limit)
     }

@@ -39,11 +39,7 @@ impl Step {
         if !self.by_example {
             return [batch; 2];
         }
-        let free = |seconds: f64| {
-            let seconds = seconds * batch as f64 / planned as f64;
-            let parts = ((seconds / SECONDS) as usize).clamp(1, threads.min(MAX_PARTS).min(batch));
-            batch.div_ceil(parts)
-        };
+        let free = |seconds: f64| batch.div_ceil(free_parts(seconds, batch, planned, threads));
         let Some(back) = &self.backward else { return [free(self.seconds), batch] };
         let backward = back.part.map_or_else(|| free(back.seconds), |part| part.min(batch));
         // What was saved is read as it was written.
@@ -51,21 +47,38 @@ impl Step {
         [forward, backward]
     }
 
-    /// Floats of `spare` memory that either pass of a whole batch takes to run in parts on several threads.
+    /// The most parts of the forward and of the backward pass of up to `batch` examples, those of the plan. A smaller batch may
+    /// have more than the whole: on eight threads ten examples are five parts of two, eight are eight of one.
+    fn most_parts(&self, batch: usize, threads: usize) -> [usize; 2] {
+        if !self.by_example {
+            return [1; 2];
+        }
+        let free = |seconds: f64| free_parts(seconds, batch, batch, threads);
+        let Some(back) = &self.backward else { return [free(self.seconds), 1] };
+        let backward = back.part.map_or_else(|| free(back.seconds), |part| batch.div_ceil(part));
+        [if self.saved.floats(1) > 0 { backward } else { free(self.seconds) }, backward]
+    }
+
+    /// Floats of `spare` memory that either pass takes to run in parts on several threads.
     pub(super) fn spare(&self, batch: usize, threads: usize) -> [usize; 2] {
-        let sizes = self.part_sizes(batch, batch, threads);
+        let parts = self.most_parts(batch, threads);
         // A part works in no more than a whole batch does.
         let forward = (self.forward.scratch_floats, 0);
         let backward = self.backward.as_ref().map_or((0, 0), |back| {
-            let sums = if sizes[1] < batch { back.sums } else { 0 };
+            let sums = if parts[1] > 1 { back.sums } else { 0 };
             (back.scratch_floats - sums, sums)
         });
-        let of_parts = |size: usize, (scratch, sums): (usize, usize)| {
-            let parts = batch.div_ceil(size);
+        let of_parts = |parts: usize, (scratch, sums): (usize, usize)| {
             if parts < 2 { 0 } else { parts * scratch + (parts - 1) * sums }
         };
-        [of_parts(sizes[0], forward), of_parts(sizes[1], backward)]
+        [of_parts(parts[0], forward), of_parts(parts[1], backward)]
     }
+}
+
+/// The parts worth making of `batch` examples where their size is free; the whole `planned` batch takes `seconds`.
+fn free_parts(seconds: f64, batch: usize, planned: usize, threads: usize) -> usize {
+    let seconds = seconds * batch as f64 / planned as f64;
+    ((seconds / SECONDS) as usize).clamp(1, threads.min(MAX_PARTS).min(batch))
 }
 
 /// Runs the forward pass in parts of `size` examples. `spare` is the working memory of all parts together where they run
@@ -321,5 +334,31 @@ mod tests {
         let mut program = Program::eval(&graph, &[y], 1).unwrap();
         assert!(program.set_threads(0).is_err());
         assert_eq!(program.threads(), 1);
+    }
+
+    /// Attention takes the same working memory for every part, however few its examples.
+    #[test]
+    fn smaller_batches_may_have_more_parts() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[64, 32]);
+        let y = x.self_attention(Attention::new(2));
+        let mut params = Params::init(&graph, &mut Rng::seed_from_u64(5));
+        let values: Vec<f32> = (0..17 * 64 * 32).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        for (batch, threads) in [(10, 8), (17, 16)] {
+            let programs = || [Program::eval(&graph, &[y], batch), Program::train(&graph, y.sum(), &[y], batch)];
+            let [mut one, mut many] = [programs(), programs()].map(|both| both.map(Result::unwrap));
+            many.iter_mut().for_each(|program| program.set_threads(threads).unwrap());
+            for fed in (1..=batch).rev() {
+                let feed = Feed::new(fed).with("x", &values[..fed * 64 * 32]);
+                for (one, many) in one.iter_mut().zip(&mut many) {
+                    one.run(&feed, &params).unwrap();
+                    many.run(&feed, &params).unwrap();
+                    assert_eq!(one.output(0), many.output(0), "{fed} of {batch} on {threads}");
+                }
+                one[1].gradients(&feed, &mut params).unwrap();
+                many[1].gradients(&feed, &mut params).unwrap();
+                assert_eq!(one[1].grads(), many[1].grads(), "{fed} of {batch} on {threads}");
+            }
+        }
     }
 }

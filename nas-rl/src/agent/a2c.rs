@@ -1,5 +1,6 @@
 //! Advantage actor-critic (Mnih et al., 2016), synchronous.
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
@@ -105,6 +106,17 @@ impl Agent for A2c {
         figures.set("advantage_std", deviation);
         figures.expected(&values, &returns);
         figures.counted(finished, self.updates, self.skipped);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("value", |state| self.value.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("ent_coef", &mut self.entropy.ent_coef);
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -1,24 +1,30 @@
 //! What an agent says of itself: a few named numbers, put into a map only when somebody asks.
 
 use nas_core::Diagnostics;
+use nas_core::strategy::State;
 
 use crate::policy::Update;
 use crate::rollout::Finished;
 use crate::statistics::mean;
+use crate::value::Calibration;
 
-/// Named figures of the last update.
+/// Named figures of the last update, and how all predictions so far compare with what came.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Figures(Vec<(&'static str, f64)>);
+pub(crate) struct Figures {
+    named: Vec<(&'static str, f64)>,
+    calibration: Calibration,
+}
 
 impl Figures {
+    /// Makes room for those of the next update.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.named.clear();
     }
 
     /// Takes note of a figure, unless it does not exist: the mean of no reward, the variance explained where there is none.
     pub(crate) fn set(&mut self, name: &'static str, figure: f64) {
         if figure.is_finite() {
-            self.0.push((name, figure));
+            self.named.push((name, figure));
         }
     }
 
@@ -31,6 +37,7 @@ impl Figures {
 
     /// How the `values` expected before every choice compare with what came.
     pub(crate) fn expected(&mut self, values: &[f64], returns: &[f64]) {
+        self.calibration.push(values, returns);
         let errors: Vec<f64> = returns.iter().zip(values).map(|(r, v)| r - v).collect();
         self.set("value_loss", mean(&errors.iter().map(|e| e * e).collect::<Vec<f64>>()));
         self.set("explained_variance", 1.0 - variance(&errors) / variance(returns));
@@ -44,9 +51,15 @@ impl Figures {
         self.set("skipped_updates", skipped as f64);
     }
 
+    /// What is looked back on; the figures of an update come with the next one.
+    pub(crate) fn state(&mut self, state: &mut State) {
+        state.field("calibration", &mut self.calibration);
+    }
+
     pub(crate) fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
-        self.0.iter().for_each(|&(name, figure)| diagnostics.set(name, figure));
+        self.named.iter().for_each(|&(name, figure)| diagnostics.set(name, figure));
+        self.calibration.reliability().into_iter().for_each(|reliability| reliability.write(&mut diagnostics));
         diagnostics
     }
 }

@@ -11,8 +11,10 @@ mod reinforce;
 mod reinforce_nats;
 mod risk_seeking;
 mod self_imitation;
+mod warm;
 
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::strategy::State;
+use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Origin, Rng};
 
 use crate::environment::{Environment, Episode};
 use crate::policy::{Policy, Sampled};
@@ -55,8 +57,8 @@ impl Default for Plan {
 pub struct Action {
     /// The episode, and ln π of it.
     pub sampled: Sampled,
-    /// The trial that it is an edit of, if it is no plain draw from the policy.
-    pub parent: Option<u64>,
+    /// Where it comes from, if it is no plain draw from the policy.
+    pub origin: Option<Origin>,
 }
 
 /// Acts, and learns from what came of it.
@@ -69,6 +71,12 @@ pub trait Agent: Send {
         Plan::default()
     }
 
+    /// Whether an update asks who drew its episodes, so that late ones are worth less: then batches grow with the number of
+    /// trials under way.
+    fn is_on_policy(&self) -> bool {
+        true
+    }
+
     /// An episode by its policy.
     ///
     /// # Errors
@@ -77,6 +85,20 @@ pub trait Agent: Send {
 
     /// One update from finished episodes, in trial order.
     fn update(&mut self, finished: &[Finished]);
+
+    /// Begins with what another study of the same space found: its finished trials, of which at least one is complete. The
+    /// policy is fitted to the best of them; a value function begins fresh, since rewards of both are never compared.
+    ///
+    /// # Errors
+    /// When a trial is none of the space's or none is complete; then nothing has changed.
+    fn warm_start(&mut self, environment: &Environment, source: &[Observed]) -> Result<(), Error> {
+        warm::start(&mut Queue::new(warm::IMITATED), self.policy(), environment, source)
+    }
+
+    /// Shows `state` all that updates change: policy, value function, queue, counters.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the agent \"{}\"", self.name()));
+    }
 
     /// What the last update did, under the field's names.
     fn diagnostics(&self) -> Diagnostics;
@@ -90,7 +112,7 @@ pub trait Agent: Send {
 
 /// A plain draw from the policy.
 fn drawn(sampled: Sampled) -> Action {
-    Action { sampled, parent: None }
+    Action { sampled, origin: None }
 }
 
 /// The episodes of `finished`.
@@ -110,11 +132,9 @@ fn normalised(entropy: f64, batch: &[&Episode]) -> Option<f64> {
     (even > 0.0).then(|| entropy * steps as f64 / even).filter(|share| share.is_finite())
 }
 
-/// Updates after which a draw is too old to learn from.
-const OLDEST: u64 = 8;
-
 /// ρ = min(1, π / μ) of every episode, the truncated importance weight of V-trace (Espeholt et al., 2018): 1 for what the
-/// present policy drew, 0 for what it drew more than eight updates ago.
+/// present policy drew. However old a draw is, it counts: with a hundred workers all are old, and an agent that left those
+/// out learned nothing.
 fn importance(policy: &mut dyn Policy, finished: &[Finished]) -> Vec<f64> {
     let mut log_probs = Vec::new();
     let mut weight = |finished: &Finished, log_mu: f64| {
@@ -124,7 +144,6 @@ fn importance(policy: &mut dyn Policy, finished: &[Finished]) -> Vec<f64> {
     };
     let weights = finished.iter().map(|finished| match finished.drawn {
         Drawn::Policy { age: 0, .. } => 1.0,
-        Drawn::Policy { age, .. } if age > OLDEST => 0.0,
         Drawn::Policy { log_prob, .. } | Drawn::Elsewhere { log_prob } => weight(finished, log_prob),
     });
     weights.collect()

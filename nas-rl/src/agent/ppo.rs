@@ -1,9 +1,11 @@
 //! Proximal policy optimization (Schulman, Wolski, Dhariwal, Radford and Klimov, 2017).
 
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::strategy::State;
+use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Rng};
 
 use super::{
     Action, Agent, EntropyControl, Figures, Plan, Queue, drawn, episodes, importance, normalised, spread, variance,
+    warm,
 };
 use crate::advantage::{Rewards, Shaping, gae};
 use crate::environment::{Environment, Episode};
@@ -158,6 +160,16 @@ impl Agent for Ppo {
         policy::sample(&mut *self.policy, environment, self.noise, rng).map(drawn)
     }
 
+    /// The queue, if it counts, holds the source's best until it has its own.
+    fn warm_start(&mut self, environment: &Environment, source: &[Observed]) -> Result<(), Error> {
+        let mut queue = Queue::new(warm::IMITATED);
+        warm::start(&mut queue, &mut *self.policy, environment, source)?;
+        if self.queue_coef > 0.0 {
+            self.queue = queue;
+        }
+        Ok(())
+    }
+
     fn update(&mut self, finished: &[Finished]) {
         let batch = episodes(finished);
         finished.iter().for_each(|f| self.rewards.push(f.reward));
@@ -233,6 +245,19 @@ impl Agent for Ppo {
         figures.set("advantage_std", variance(&advantages).sqrt());
         figures.set("ent_coef", ent_coef);
         figures.counted(finished, self.updates, self.skipped);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("value", |state| self.value.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("ent_coef", &mut self.entropy.ent_coef);
+        state.part("queue", |state| self.queue.state(state));
+        state.field("trials", &mut self.trials);
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
     fn diagnostics(&self) -> Diagnostics {

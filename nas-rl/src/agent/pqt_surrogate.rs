@@ -1,14 +1,15 @@
 //! Policy and elite edits propose, a Gaussian process decides: the agent for budgets of tens to thousands of trials.
 
 use nas_core::space::KeySet;
-use nas_core::strategy::Unseen;
+use nas_core::strategy::{State, Unseen};
 use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, Rng, SearchSpace, Seed, Strategy, Tokens};
 use rand::RngExt as _;
 
 use super::Figures;
 use super::queue::{Fitted, Queue};
+use super::warm::{begin, best};
 use crate::environment::Environment;
-use crate::policy::{self, Independent};
+use crate::policy::{self, Independent, Policy as _};
 use crate::surrogate::{Features, Surrogate};
 
 /// Priority-queue training whose proposals a surrogate filters by expected improvement.
@@ -48,8 +49,14 @@ pub struct PqtSurrogate {
     proposed: u64,
     updates: u64,
     pool: Pool,
+    /// The best of the study that it was warm-started from, with their numbers there.
+    known: Vec<(Tokens, u64)>,
 }
 
+/// The best of a source that are in every pool.
+const KNOWN: usize = 100;
+/// Updates of the policy by the best of a source.
+const WARM_UPDATES: usize = 10;
 /// The largest norm of the policy's gradient, which only strays meet.
 const MAX_GRAD_NORM: f64 = 10.0;
 
@@ -128,6 +135,7 @@ impl PqtSurrogate {
             proposed: 0,
             updates: 0,
             pool: Pool::default(),
+            known: Vec::new(),
         }
     }
 
@@ -152,8 +160,10 @@ impl PqtSurrogate {
             let elites = self.queue.entries();
             let elite = &elites[rng.random_range(0..elites.len())];
             let edited = policy::edit(&mut self.policy, &self.environment, &elite.episode, rng)?;
-            let (tokens, parent) = (edited.episode.tokens().clone(), elite.number);
-            self.pool.offer(&self.unseen, tokens, Origin::Mutation { parent });
+            self.pool.offer(&self.unseen, edited.episode.tokens().clone(), elite.edited());
+        }
+        for (tokens, trial) in &self.known {
+            self.pool.offer(&self.unseen, tokens.clone(), Origin::Source { trial: *trial });
         }
         Ok(())
     }
@@ -200,6 +210,38 @@ impl Strategy for PqtSurrogate {
         self.fitted = self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM);
         self.updates += u64::from(self.fitted.is_some());
         Ok(())
+    }
+
+    /// The policy is fitted to the source's best, which the queue holds until it has its own; the surrogate takes the source as
+    /// another task; and the source's best are in every pool. There are no even draws at the beginning, unless the source has
+    /// fewer complete trials than they are.
+    fn warm_start(&mut self, source: &[Observed]) -> Result<(), Error> {
+        let best = best(source, &self.environment)?;
+        self.queue.resize(self.queue_size.max(1));
+        begin(&mut self.queue, &best);
+        for _ in 0..WARM_UPDATES {
+            self.fitted = self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM);
+        }
+        self.surrogate.warm_start(source);
+        self.starts = self.starts.saturating_sub(best.len() as u64);
+        self.known = best.iter().take(KNOWN).map(|(trial, _)| (trial.tokens.clone(), trial.number)).collect();
+        Ok(())
+    }
+
+    fn state(&mut self, state: &mut State) {
+        self.unseen.state(state);
+        state.part("policy", |state| self.policy.state(state));
+        state.part("queue", |state| self.queue.state(state));
+        state.part("surrogate", |state| self.surrogate.state(state));
+        state.field("seed", &mut self.seed);
+        state.field("starts", &mut self.starts);
+        state.field("proposed", &mut self.proposed);
+        state.field("updates", &mut self.updates);
+        state.field("known", &mut self.known);
+        if state.writes() {
+            self.fitted = None;
+            self.pool.clear();
+        }
     }
 
     /// The figures of [`Surrogate::report`]; of the policy `policy_loss`, `entropy`, `entropy_normalised` (as a share of an even

@@ -1,5 +1,9 @@
 //! The best episodes seen, each once.
 
+use nas_core::Origin;
+use nas_core::strategy::State;
+use serde::{Deserialize, Serialize};
+
 use super::normalised;
 use crate::environment::Episode;
 use crate::policy::{Policy, Update};
@@ -12,7 +16,7 @@ pub struct Queue {
 }
 
 /// An episode in a [`Queue`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     /// The number of its trial.
     pub number: u64,
@@ -20,6 +24,15 @@ pub struct Entry {
     pub episode: Episode,
     /// What it was worth.
     pub reward: f64,
+    /// Whether it is of the study that this one was warm-started from, so that its number and reward are of that one.
+    pub source: bool,
+}
+
+impl Entry {
+    /// The origin of what is an edit of it.
+    pub fn edited(&self) -> Origin {
+        if self.source { Origin::Source { trial: self.number } } else { Origin::Mutation { parent: self.number } }
+    }
 }
 
 /// What [`Queue::fit`] did.
@@ -47,14 +60,33 @@ impl Queue {
 
     /// Takes an episode in, if it is among the best and not in already; `true` when it is.
     pub fn push(&mut self, number: u64, episode: &Episode, reward: f64) -> bool {
-        if !reward.is_finite() || self.entries.iter().any(|entry| entry.episode.tokens() == episode.tokens()) {
+        if !reward.is_finite() {
             return false;
         }
-        let at = self.entries.partition_point(|entry| entry.reward >= reward);
+        self.entries.retain(|entry| !entry.source || entry.episode.tokens() != episode.tokens());
+        self.insert(Entry { number, episode: episode.clone(), reward, source: false })
+    }
+
+    /// Takes in an episode of the study that this one was warm-started from, if it is among its best. They all come after
+    /// this study's own, which drive them out.
+    pub fn push_source(&mut self, number: u64, episode: &Episode, reward: f64) -> bool {
+        reward.is_finite() && self.insert(Entry { number, episode: episode.clone(), reward, source: true })
+    }
+
+    fn insert(&mut self, new: Entry) -> bool {
+        if self.entries.iter().any(|entry| entry.episode.tokens() == new.episode.tokens()) {
+            return false;
+        }
+        let before = |entry: &Entry| match (entry.source, new.source) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => entry.reward >= new.reward,
+        };
+        let at = self.entries.partition_point(before);
         if at >= self.capacity {
             return false;
         }
-        self.entries.insert(at, Entry { number, episode: episode.clone(), reward });
+        self.entries.insert(at, new);
         self.entries.truncate(self.capacity);
         true
     }
@@ -82,6 +114,12 @@ impl Queue {
         fitted
     }
 
+    /// Shows its state.
+    pub fn state(&mut self, state: &mut State) {
+        state.field("capacity", &mut self.capacity);
+        state.field("entries", &mut self.entries);
+    }
+
     /// The entries, the best first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -107,5 +145,22 @@ mod tests {
         assert_eq!(numbers(&queue), [1, 4, 0]);
         queue.resize(2);
         assert_eq!(numbers(&queue), [1, 4]);
+    }
+
+    #[test]
+    fn own_episodes_drive_out_those_of_the_source() {
+        let all = episodes(&Environment::new(cube(2, 3)));
+        let mut queue = Queue::new(3);
+        for (number, reward) in [(0, 90.0), (1, 99.0), (2, 95.0), (3, 94.0)] {
+            queue.push_source(number, &all[number as usize], reward);
+        }
+        let numbers = |queue: &Queue| queue.entries().iter().map(|e| (e.source, e.number)).collect::<Vec<_>>();
+        assert_eq!(numbers(&queue), [(true, 1), (true, 2), (true, 3)]);
+        // The source's second best, tried here, is this study's own.
+        assert!(queue.push(0, &all[2], 0.5) && queue.push(1, &all[7], 0.6));
+        assert_eq!(numbers(&queue), [(false, 1), (false, 0), (true, 1)]);
+        assert_eq!(queue.entries()[2].edited(), Origin::Source { trial: 1 });
+        assert!(queue.push(2, &all[8], 0.1) && !queue.push_source(5, &all[5], 1e9));
+        assert_eq!(numbers(&queue), [(false, 1), (false, 0), (false, 2)]);
     }
 }

@@ -1,5 +1,6 @@
 //! REINFORCE to the letter of NATS-Bench, the published baseline.
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use super::{Action, Agent, Figures, Plan, drawn, normalised};
@@ -7,7 +8,7 @@ use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Independent, Policy};
 use crate::rollout::Finished;
-use crate::value::MovingBaseline;
+use crate::value::{MovingBaseline, ValueFunction as _};
 
 /// REINFORCE as the benchmarks NAS-Bench-201 (Dong and Yang, 2020) and NATS-Bench (Dong, Liu, Musial and Gabrys, 2021)
 /// publish it, for comparison with their tables:
@@ -76,6 +77,15 @@ impl Agent for ReinforceNats {
             self.figures.set("updates", self.updates as f64);
             self.figures.set("skipped_updates", self.skipped as f64);
         }
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("baseline", |state| self.baseline.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
     }
 
     fn diagnostics(&self) -> Diagnostics {

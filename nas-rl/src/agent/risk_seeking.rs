@@ -1,5 +1,6 @@
 //! Risk-seeking policy gradient (Petersen et al., 2021).
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Diagnostics, Rng};
 
 use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread};
@@ -103,6 +104,15 @@ impl Agent for RiskSeeking {
         self.figures.set("ent_coef", self.entropy.ent_coef);
         self.figures.set("threshold", threshold);
         self.figures.counted(finished, self.updates, self.skipped);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("ent_coef", &mut self.entropy.ent_coef);
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
     }
 
     fn diagnostics(&self) -> Diagnostics {

@@ -1,5 +1,6 @@
 //! Self-imitation learning (Oh, Guo, Singh and Lee, 2018).
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Diagnostics, Purpose, Rng, Seed};
 use rand::RngExt as _;
 
@@ -8,7 +9,7 @@ use crate::advantage::{Rewards, Shaping};
 use crate::environment::{Environment, Episode};
 use crate::policy::{self, Policy};
 use crate::rollout::Finished;
-use crate::value::MovingBaseline;
+use crate::value::{MovingBaseline, ValueFunction as _};
 
 /// REINFORCE that also imitates its own past: after the step on a batch come some on episodes from a buffer, as far as they
 /// were better than what is now to be expected:
@@ -159,6 +160,19 @@ impl Agent for SelfImitation {
         figures.set("baseline", expected);
         figures.set("imitated", better);
         figures.counted(finished, self.updates, self.skipped);
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.part("policy", |state| self.policy.state(state));
+        state.part("baseline", |state| self.baseline.state(state));
+        state.part("rewards", |state| self.rewards.state(state));
+        state.field("ent_coef", &mut self.entropy.ent_coef);
+        state.field("seed", &mut self.seed);
+        state.field("buffer", &mut self.buffer);
+        state.field("oldest", &mut self.oldest);
+        state.field("updates", &mut self.updates);
+        state.field("skipped", &mut self.skipped);
+        state.field("share", &mut self.share);
     }
 
     fn diagnostics(&self) -> Diagnostics {

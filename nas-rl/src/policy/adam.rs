@@ -1,8 +1,10 @@
 //! Adam for a table of logits, in double precision and plain loops.
 
+use serde::{Deserialize, Serialize};
+
 /// Adam (Kingma & Ba, 2015, algorithm 1): m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; p ← p − η m̂ / (√v̂ + ε), with
 /// m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ), β₁ = 0.9, β₂ = 0.999, ε = 1e-8.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Adam {
     /// η.
     pub(super) learning_rate: f64,

@@ -6,6 +6,7 @@ use super::adam::Adam;
 use super::{Policy, Update, clip, masked_softmax};
 use crate::environment::{Choice, Environment, Episode};
 use nas_core::Rng;
+use nas_core::strategy::State;
 
 /// Independent logits l\[slot\]\[option\], zero at the start: exactly even (the policy of TuNAS, Bender et al., 2020).
 ///
@@ -167,6 +168,12 @@ impl Policy for Independent {
 
     fn set_parameters(&mut self, parameters: &[f64]) {
         self.logits.copy_from_slice(parameters);
+        self.stale = true;
+    }
+
+    fn state(&mut self, state: &mut State) {
+        state.fixed("logits", &mut self.logits);
+        state.field("adam", &mut self.adam);
         self.stale = true;
     }
 

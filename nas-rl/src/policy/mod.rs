@@ -1,19 +1,28 @@
 //! Policies: a distribution over the options of a slot, given the choices before it.
 
 mod adam;
+mod anchors;
+mod graph;
 mod independent;
+mod layers;
 mod lstm;
 mod marginals;
-mod recurrent;
+mod network;
+mod transformer;
 
+use nas_core::strategy::State;
 use nas_core::{ArchitectureError, Rng};
 use rand::RngExt as _;
+use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Episode};
 
+pub use graph::Graph;
 pub use independent::Independent;
 pub use lstm::Lstm;
 pub use marginals::marginals;
+pub use network::Networked;
+pub use transformer::Transformer;
 
 /// What an update of a policy did.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -83,6 +92,11 @@ pub trait Policy: Send {
     /// Multiplies all logits by `factor`: below 1 it makes the policy more even, without a change of its order.
     fn soften(&mut self, factor: f64);
 
+    /// Shows `state` all that updates change, the optimizer's included, for a snapshot of the search.
+    fn state(&mut self, state: &mut State) {
+        state.unsupported(&format!("the policy \"{}\"", self.name()));
+    }
+
     /// One update: [`gradient`](Self::gradient) and [`step`](Self::step).
     fn update(&mut self, batch: &[&Episode], advantages: &[f64], ent_coef: f64, max_grad_norm: f64) -> Update {
         let update = self.gradient(batch, advantages, ent_coef);
@@ -91,11 +105,12 @@ pub trait Policy: Send {
 }
 
 /// An episode and what its policy thought of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
     /// The episode.
     pub episode: Episode,
     /// ln π of all its choices.
+    #[serde(with = "nas_core::strategy::bits")]
     pub log_prob: f64,
 }
 
@@ -190,11 +205,12 @@ pub(crate) fn draw_open(mask: &[bool], rng: &mut Rng) -> usize {
 
 /// exp(x − max) / Σ over the options that `mask` allows, zero elsewhere, written to `out`; the logarithm of Σ exp x.
 fn masked_softmax(logits: &[f64], mask: &[bool], out: &mut Vec<f64>) -> f64 {
-    let open = || logits.iter().zip(mask).filter(|(_, open)| **open).map(|(x, _)| *x);
-    let max = open().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = open().map(|x| (x - max).exp()).sum();
+    let open = logits.iter().zip(mask).filter(|(_, open)| **open).map(|(x, _)| *x);
+    let max = open.fold(f64::NEG_INFINITY, f64::max);
     out.clear();
-    out.extend(logits.iter().zip(mask).map(|(x, open)| if *open { (x - max).exp() / sum } else { 0.0 }));
+    out.extend(logits.iter().zip(mask).map(|(x, open)| if *open { (x - max).exp() } else { 0.0 }));
+    let sum: f64 = out.iter().sum();
+    out.iter_mut().for_each(|p| *p /= sum);
     max + sum.ln()
 }
 

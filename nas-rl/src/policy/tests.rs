@@ -5,11 +5,21 @@ use nas_core::{Purpose, Seed};
 use super::*;
 use crate::testing::{conditional, cube, episodes, first_open};
 
-/// Both policies, with random parameters.
-fn policies(environment: &Environment) -> Vec<Box<dyn Policy>> {
+/// All policies as they begin.
+fn fresh(environment: &Environment) -> Vec<Box<dyn Policy>> {
     let mut rng = Seed::new(3).stream(Purpose::Test, 0);
-    let mut policies: Vec<Box<dyn Policy>> =
-        vec![Box::new(Independent::new(environment, 0.1)), Box::new(Lstm::new(environment, 0.01, &mut rng))];
+    vec![
+        Box::new(Independent::new(environment, 0.1)),
+        Box::new(Lstm::new(environment, 0.01, &mut rng)),
+        Box::new(Transformer::new(environment, 0.01, &mut rng)),
+        Box::new(Graph::new(environment, 0.01, &mut rng)),
+    ]
+}
+
+/// All policies, with random parameters.
+fn policies(environment: &Environment) -> Vec<Box<dyn Policy>> {
+    let mut rng = Seed::new(3).stream(Purpose::Test, 1);
+    let mut policies = fresh(environment);
     for policy in &mut policies {
         let parameters: Vec<f64> = policy.parameters().iter().map(|x| x + rng.random_range(-0.5..0.5)).collect();
         policy.set_parameters(&parameters);
@@ -39,25 +49,45 @@ fn score(
     total
 }
 
-/// Compares `gradient` with central differences of `f`, for every parameter or, of many, every 17th.
+/// Compares `gradient` with central differences of `f`: for every parameter or, of many, some hundred of them, as far as
+/// single precision allows, and along the gradient itself, where rounding weighs little.
 fn check_gradient(policy: &mut dyn Policy, gradient: &[f64], mut f: impl FnMut(&mut dyn Policy) -> f64) {
     let exact = policy.name() == "independent";
-    let (h, tolerance) = if exact { (1e-5, 1e-6) } else { (1e-2, 2e-3) };
+    let (h, tolerance) = if exact { (1e-3, 1e-8) } else { (4e-2, 1e-3) };
     let largest = gradient.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
     let parameters = policy.parameters();
-    for i in (0..gradient.len()).step_by(if gradient.len() > 100 { 17 } else { 1 }) {
+    // The derivative along a direction: of four points, so that a step may be long.
+    let mut along = |policy: &mut dyn Policy, direction: &dyn Fn(usize) -> f64, h: f64| {
         let mut at = |x: f64| {
-            let mut moved = parameters.clone();
-            moved[i] = x;
+            let moved: Vec<f64> = parameters.iter().enumerate().map(|(i, p)| p + x * direction(i)).collect();
             policy.set_parameters(&moved);
-            (policy.parameters()[i], f(policy))
+            f(policy)
         };
-        let ((high, above), (low, below)) = (at(parameters[i] + h), at(parameters[i] - h));
-        let difference = (above - below) / (high - low);
+        let (near, far) = (at(h) - at(-h), at(2.0 * h) - at(-2.0 * h));
+        (8.0 * near - far) / (12.0 * h)
+    };
+    for i in (0..gradient.len()).step_by(gradient.len() / 150 + 1) {
+        let difference = along(policy, &|j| f64::from(u8::from(i == j)), h);
         let off = (gradient[i] - difference).abs();
         assert!(off < tolerance * largest, "{} {i}: {} {difference}", policy.name(), gradient[i]);
     }
+    let slope = along(policy, &|i| gradient[i] / norm, 4e-3);
+    assert!((slope / norm - 1.0).abs() < 1e-4, "{}: {slope} {norm}", policy.name());
     policy.set_parameters(&parameters);
+}
+
+/// The probabilities of episodes.
+fn probabilities(policy: &mut dyn Policy, episodes: &[Episode]) -> Vec<f64> {
+    let mut log_probs = Vec::new();
+    policy.log_probs(&episodes.iter().collect::<Vec<_>>(), &mut log_probs);
+    let mut left = &log_probs[..];
+    let mut of = |episode: &Episode| {
+        let (own, others) = left.split_at(episode.len());
+        left = others;
+        own.iter().sum::<f64>().exp()
+    };
+    episodes.iter().map(&mut of).collect()
 }
 
 #[test]
@@ -74,10 +104,7 @@ fn probabilities_add_up_to_one() {
 #[test]
 fn fresh_policies_are_even() {
     let environment = Environment::new(cube(3, 5));
-    let mut rng = Seed::new(3).stream(Purpose::Test, 0);
-    let mut fresh: [Box<dyn Policy>; 2] =
-        [Box::new(Independent::new(&environment, 0.1)), Box::new(Lstm::new(&environment, 0.01, &mut rng))];
-    for policy in &mut fresh {
+    for policy in &mut fresh(&environment) {
         for episode in episodes(&environment) {
             assert!((log_prob(&mut **policy, &episode) + 3.0 * 5_f64.ln()).abs() < 1e-6);
         }
@@ -113,7 +140,7 @@ fn reinforce_is_the_gradient_of_the_expected_reward() {
             let p: Vec<f64> = all.iter().map(|e| log_prob(&mut **policy, e).exp()).collect();
             let reinforce = score(&mut **policy, &all, |i| p[i], |i, _| reward(i));
             check_gradient(&mut **policy, &reinforce, |policy| {
-                all.iter().enumerate().map(|(i, e)| log_prob(policy, e).exp() * reward(i)).sum()
+                probabilities(policy, &all).iter().enumerate().map(|(i, p)| p * reward(i)).sum()
             });
             // A value of the choices so far leaves the mean alone.
             let value = |i: usize, t: usize| {
@@ -256,6 +283,54 @@ fn other_names_of_the_options_give_the_same_gradient() {
     };
     let (plain, other) = (gradient(false), gradient(true));
     assert!((0..8).all(|i| (plain[i] - other[i / 4 * 4 + renamed(i % 4)]).abs() < 1e-15), "{plain:?} {other:?}");
+}
+
+#[test]
+fn other_names_of_the_options_give_networks_the_same_gradient() {
+    let environment = Environment::new(cube(2, 4));
+    let renamed = |i: usize| i / 4 * 4 + [2, 0, 3, 1][i % 4];
+    let all = episodes(&environment);
+    // Where the rows of what is read stand, and how wide they are; the head is last, a row of 32 and a bias each.
+    for (policy, (start, width)) in policies(&environment).iter_mut().skip(1).zip([(128, 128), (32, 32), (0, 32)]) {
+        let plain = policy.parameters();
+        let (head, biases) = (plain.len() - 8 * 33, plain.len() - 8);
+        let rename = |from: &[f64]| {
+            let mut to = from.to_vec();
+            for (start, width) in [(start, width), (head, 32), (biases, 1)] {
+                for i in 0..8 {
+                    let row = |i: usize| start + i * width..start + (i + 1) * width;
+                    to[row(renamed(i))].copy_from_slice(&from[row(i)]);
+                }
+            }
+            to
+        };
+        let mut gradient = |parameters: &[f64], tokens: [usize; 2]| {
+            policy.set_parameters(parameters);
+            let episode = all.iter().find(|e| e.choices().map(|c| c.option).eq(tokens)).unwrap();
+            policy.gradient(&[episode], &[0.7, -0.3], 0.2);
+            policy.last_gradient()
+        };
+        let (expected, other) =
+            (rename(&gradient(&plain, [1, 3])), gradient(&rename(&plain), [renamed(1), renamed(3)]));
+        assert!(expected.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert!(expected != gradient(&plain, [1, 3]), "the names matter without their weights");
+    }
+}
+
+#[test]
+fn what_was_decided_matters_to_networks() {
+    for space in [cube(3, 5), conditional()] {
+        let environment = Environment::new(space);
+        for policy in policies(&environment).iter_mut().skip(1) {
+            let mut last = std::collections::BTreeSet::new();
+            for episode in &episodes(&environment) {
+                let mut log_probs = Vec::new();
+                policy.log_probs(&[episode], &mut log_probs);
+                last.insert(log_probs[log_probs.len() - 1].to_bits());
+            }
+            assert!(last.len() > 5, "{}: independent logits have {} at most", policy.name(), last.len());
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! A Gaussian process on feature vectors: what is known of a reward after some were seen, and how sure it is.
 
+mod correlation;
+
+use nas_core::strategy::State;
 use nas_nn::kernel;
 
 /// The length scales that [`GaussianProcess::tune`] chooses from.
@@ -23,11 +26,17 @@ const BLOCK: usize = 64;
 /// It keeps the inverse of the Cholesky factor `L` of `K + noise · I`: a point more is a row more, in O(n²). The last points
 /// may be without a target, being tried still: they lower the variance around them and leave the mean as it is, which is
 /// what a target equal to the mean would do (the "fantasy" of Snoek et al., 2012).
+///
+/// The first points may be another task's, whose function correlates with this one's by a coefficient ρ: between points of
+/// both tasks the kernel is `ρ k(x, x')` (the coregionalisation of Bonilla, Chai and Williams, 2008, for two tasks).
 #[derive(Debug, Clone)]
 pub struct GaussianProcess {
     dimensions: usize,
     length_scale: f64,
     noise: f64,
+    /// How many of the first points are another task's, and the correlation ρ with it.
+    others: usize,
+    correlation: f64,
     /// Points by row, and their squared lengths.
     points: Vec<f32>,
     squares: Vec<f32>,
@@ -54,6 +63,8 @@ impl GaussianProcess {
             dimensions,
             length_scale: LENGTH_SCALE,
             noise: NOISE,
+            others: 0,
+            correlation: 1.0,
             points: Vec::new(),
             squares: Vec::new(),
             inverse: Vec::new(),
@@ -112,7 +123,10 @@ impl GaussianProcess {
         let n = self.len();
         let falloff = -0.5 / (self.length_scale * self.length_scale);
         let points = self.points.chunks_exact(self.dimensions.max(1));
-        let covariance: Vec<f64> = points.map(|other| libm::exp(falloff * distance(point, other))).collect();
+        let mut covariance: Vec<f64> = points.map(|other| libm::exp(falloff * distance(point, other))).collect();
+        if n >= self.others {
+            covariance[..self.others].iter_mut().for_each(|c| *c *= self.correlation);
+        }
         let mut row = vec![0.0; n + 1];
         let mut remainder = 1.0 + self.noise;
         for (i, above) in rows(&self.inverse, n).enumerate() {
@@ -142,6 +156,7 @@ impl GaussianProcess {
         if n >= self.len() {
             return;
         }
+        self.others = self.others.min(n);
         self.points.truncate(n * self.dimensions);
         self.squares.truncate(n);
         self.inverse.truncate(n * (n + 1) / 2);
@@ -219,6 +234,7 @@ impl GaussianProcess {
         kernel::gemm([n, count, d], &self.points, [d, 1], candidates, [1, d], 0.0, covariance, [count, 1]);
         let falloff = (-0.5 / (self.length_scale * self.length_scale)) as f32;
         kernel::squared_exponential(falloff, &self.squares, squares, covariance);
+        kernel::scale(self.correlation as f32, &mut covariance[..self.others * count]);
         // With V = L⁻¹ K the mean is (L⁻¹ z)ᵀ V and the variance 1 − |V|² by columns.
         for first in (0..n).step_by(BLOCK) {
             let last = n.min(first + BLOCK);
@@ -245,6 +261,28 @@ impl GaussianProcess {
         log_diagonal - 0.5 * (fit + n as f64 * std::f64::consts::TAU.ln())
     }
 
+    /// Shows its state: its points, from which all else is worked out again, to the same bits.
+    pub fn state(&mut self, state: &mut State) {
+        let (mut points, mut targets) = (self.points.clone(), self.targets.clone());
+        let mut scales = [self.length_scale, self.noise, self.correlation];
+        let mut others = self.others;
+        state.field("scales", &mut scales);
+        state.field("others", &mut others);
+        state.field("points", &mut points);
+        state.field("targets", &mut targets);
+        let count = points.len() / self.dimensions.max(1);
+        if count * self.dimensions != points.len() || others > count || targets.len() > count {
+            state.fail(format!("{} numbers are no points of {} dimensions", points.len(), self.dimensions));
+        }
+        if state.writes() {
+            self.truncate(0);
+            [self.length_scale, self.noise, self.correlation] = scales;
+            self.others = others;
+            points.chunks_exact(self.dimensions.max(1)).for_each(|point| self.append(point));
+            self.set_targets(&targets);
+        }
+    }
+
     /// Chooses the length scale and then the noise that are likeliest given the targets, each from a few values, by 64 targets
     /// spread evenly when there are more; whether anything changed, which costs O(n³).
     ///
@@ -260,11 +298,17 @@ impl GaussianProcess {
             .collect();
         let targets: Vec<f64> = chosen.iter().map(|&i| self.targets[i]).collect();
         let (before, mut factor) = ((self.length_scale, self.noise), Vec::new());
+        let across = |i: usize, j: usize| (chosen[i] < self.others) != (chosen[j] < self.others);
+        let factors: Vec<f64> = (0..count)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| if across(i, j) { self.correlation } else { 1.0 })
+            .collect();
         let mut covariances = vec![0.0; distances.len()];
         let mut best = (f64::NEG_INFINITY, before);
         let mut at = |length_scale: f64, noises: &[f64]| {
             let falloff = -0.5 / (length_scale * length_scale);
-            covariances.iter_mut().zip(&distances).for_each(|(c, d)| *c = libm::exp(falloff * d));
+            let pairs = distances.iter().zip(&factors);
+            covariances.iter_mut().zip(pairs).for_each(|(c, (d, factor))| *c = factor * libm::exp(falloff * d));
             for &noise in noises {
                 let prior =
                     |value: f64, centre: f64, deviation: f64| -0.5 * ((value / centre).ln() / deviation).powi(2);
@@ -363,186 +407,4 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use approx::assert_abs_diff_eq;
-    use nas_core::{Purpose, Seed};
-    use rand::RngExt as _;
-
-    use super::*;
-
-    const DIMENSIONS: usize = 11;
-
-    fn points(n: usize, number: u64) -> Vec<f32> {
-        let mut rng = Seed::new(5).stream(Purpose::Test, number);
-        (0..n * DIMENSIONS).map(|_| rng.random_range(0..3_u8).into()).collect()
-    }
-
-    fn targets(n: usize) -> Vec<f64> {
-        let mut rng = Seed::new(5).stream(Purpose::Test, 99);
-        (0..n).map(|_| rng.random_range(-2.0..2.0)).collect()
-    }
-
-    fn process(points: &[f32], targets: &[f64], noise: f64) -> GaussianProcess {
-        let mut process = GaussianProcess::new(DIMENSIONS).with_scale(2.5, noise);
-        points.chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
-        process.set_targets(targets);
-        process
-    }
-
-    /// The textbook's way: one factorisation by definition, two triangular solutions; means, variances and evidence.
-    fn reference(points: &[f32], targets: &[f64], noise: f64, candidates: &[f32]) -> (Vec<f64>, Vec<f64>, f64) {
-        let points: Vec<&[f32]> = points.chunks_exact(DIMENSIONS).collect();
-        let k = |a: &[f32], b: &[f32]| {
-            let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-            (-square / (2.0 * 2.5 * 2.5)).exp()
-        };
-        let n = points.len();
-        let mut l = vec![vec![0.0; n]; n];
-        for i in 0..n {
-            for j in 0..=i {
-                let sum: f64 = (0..j).map(|m| l[i][m] * l[j][m]).sum();
-                let c = k(points[i], points[j]) + if i == j { noise } else { 0.0 } - sum;
-                l[i][j] = if i == j { c.sqrt() } else { c / l[j][j] };
-            }
-        }
-        let solve = |right: Vec<f64>| {
-            let mut x: Vec<f64> = Vec::new();
-            for i in 0..n {
-                let sum: f64 = (0..i).map(|j| l[i][j] * x[j]).sum();
-                x.push((right[i] - sum) / l[i][i]);
-            }
-            x
-        };
-        let w = solve(targets.to_vec());
-        let at = |c: &[f32]| solve(points.iter().map(|p| k(p, c)).collect());
-        let all: Vec<Vec<f64>> = candidates.chunks_exact(DIMENSIONS).map(at).collect();
-        let means = all.iter().map(|v| v.iter().zip(&w).map(|(v, w)| v * w).sum()).collect();
-        let variances = all.iter().map(|v| 1.0 - v.iter().map(|v| v * v).sum::<f64>()).collect();
-        let fit: f64 = w.iter().map(|w| w * w).sum();
-        let logs: f64 = (0..n).map(|i| l[i][i].ln()).sum();
-        (means, variances, -0.5 * fit - logs - 0.5 * n as f64 * std::f64::consts::TAU.ln())
-    }
-
-    fn ask(process: &mut GaussianProcess, candidates: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let count = candidates.len() / DIMENSIONS;
-        let (mut mean, mut variance) = (vec![f32::NAN; count], vec![f32::NAN; count]);
-        process.posterior(candidates, &mut mean, &mut variance);
-        (mean, variance)
-    }
-
-    #[track_caller]
-    fn assert_near(got: &[f32], expected: &[f64]) {
-        assert_eq!(got.len(), expected.len());
-        got.iter().zip(expected).for_each(|(&g, &e)| assert_abs_diff_eq!(f64::from(g), e, epsilon = 2e-4));
-    }
-
-    #[test]
-    fn row_by_row_equals_the_whole_factor() {
-        for n in [1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 150] {
-            let (points, targets, candidates) = (points(n, 1), targets(n), points(33, 2));
-            let mut process = process(&points, &targets, 0.05);
-            let (means, variances, evidence) = reference(&points, &targets, 0.05, &candidates);
-            let (mean, variance) = ask(&mut process, &candidates);
-            assert_near(&mean, &means);
-            assert_near(&variance, &variances);
-            assert_abs_diff_eq!(process.log_marginal_likelihood(), evidence, epsilon = 1e-6);
-        }
-    }
-
-    #[test]
-    fn nothing_known_is_the_prior() {
-        let (mean, variance) = ask(&mut GaussianProcess::new(DIMENSIONS), &points(3, 1));
-        assert_eq!((mean, variance), (vec![0.0; 3], vec![1.0; 3]));
-    }
-
-    #[test]
-    fn targets_are_met_as_noise_vanishes() {
-        let (points, targets) = (points(40, 1), targets(40));
-        let (mean, variance) = ask(&mut process(&points, &targets, 1e-5), &points);
-        mean.iter().zip(&targets).for_each(|(&m, &t)| assert_abs_diff_eq!(f64::from(m), t, epsilon = 0.01));
-        assert!(variance.iter().all(|&v| v < 1e-3), "{variance:?}");
-    }
-
-    #[test]
-    fn every_point_lowers_variance() {
-        let candidates = points(20, 3);
-        let mut process = GaussianProcess::new(DIMENSIONS);
-        let mut last = vec![1.0_f32; 20];
-        for point in points(100, 1).chunks_exact(DIMENSIONS) {
-            process.append(point);
-            let (_, variance) = ask(&mut process, &candidates);
-            assert!(variance.iter().zip(&last).all(|(now, before)| *now <= before + 1e-5));
-            last = variance;
-        }
-        assert!(last.iter().all(|&v| v < 0.9));
-    }
-
-    #[test]
-    fn points_without_targets_are_fantasies_of_their_means() {
-        let (known, pending, candidates) = (points(70, 1), points(5, 4), points(16, 2));
-        let targets = targets(70);
-        let mut process = process(&known, &targets, 0.05);
-        let (fantasies, _) = ask(&mut process, &pending);
-        let (mean_before, variance_before) = ask(&mut process, &candidates);
-        pending.chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
-        let (mean, variance) = ask(&mut process, &candidates);
-        let all = [known.as_slice(), &pending].concat();
-        let filled: Vec<f64> = targets.iter().copied().chain(fantasies.iter().map(|&m| f64::from(m))).collect();
-        let (means, variances, _) = reference(&all, &filled, 0.05, &candidates);
-        assert_near(&mean, &means);
-        assert_near(&variance, &variances);
-        assert!(mean.iter().zip(&mean_before).all(|(a, b)| (a - b).abs() < 1e-5));
-        process.truncate(70);
-        assert_eq!(ask(&mut process, &candidates), (mean_before, variance_before));
-    }
-
-    #[test]
-    fn leaving_one_out_equals_refitting_without_it() {
-        let (points, targets) = (points(80, 1), targets(80));
-        let mut process = process(&points[..70 * DIMENSIONS], &targets[..70], 0.05);
-        points[70 * DIMENSIONS..].chunks_exact(DIMENSIONS).for_each(|point| process.append(point));
-        process.set_targets(&targets[..75]); // the last five have none
-        let predicted: Vec<f64> = process.leave_one_out().collect();
-        assert_eq!(predicted.len(), 75);
-        for (i, &predicted) in predicted.iter().enumerate() {
-            let mut others = points[..75 * DIMENSIONS].to_vec();
-            let left_out: Vec<f32> = others.drain(i * DIMENSIONS..(i + 1) * DIMENSIONS).collect();
-            let mut kept = targets[..75].to_vec();
-            kept.remove(i);
-            let (means, ..) = reference(&others, &kept, 0.05, &left_out);
-            assert_abs_diff_eq!(predicted, means[0], epsilon = 1e-8);
-        }
-    }
-
-    #[test]
-    fn tuning_finds_the_scale_and_noise_of_the_targets() {
-        // Targets drawn from the process itself: z = L ε, by row i of L⁻¹ z = ε.
-        let points: Vec<f32> = points(EVIDENCE, 1).iter().map(|x| 0.7 * x).collect();
-        for (length_scale, noise) in [(1.5, 0.02), (1.0, 0.2), (4.0, 0.05)] {
-            let mut source = GaussianProcess::new(DIMENSIONS).with_scale(length_scale, noise);
-            points.chunks_exact(DIMENSIONS).for_each(|point| source.append(point));
-            let mut rng = Seed::new(8).stream(Purpose::Test, 0);
-            let mut z: Vec<f64> = Vec::new();
-            for (i, row) in rows(&source.inverse, EVIDENCE).enumerate() {
-                let normal: f64 = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-                z.push((normal - dot(&row[..i], &z)) / row[i]);
-            }
-            let mut process = process(&points, &z, NOISE);
-            let before = process.log_marginal_likelihood();
-            assert!(process.tune() && process.log_marginal_likelihood() > before);
-            let near = |found: f64, right: f64| (1.0 / 1.7..=1.7).contains(&(found / right));
-            assert!(near(process.length_scale(), length_scale), "{} for {length_scale}", process.length_scale());
-            assert_eq!((process.len(), process.leave_one_out().count()), (EVIDENCE, EVIDENCE));
-            assert!((0..4).any(|_| !process.tune()), "the likeliest pair is found and kept");
-        }
-    }
-
-    #[test]
-    fn equal_points_are_no_trouble() {
-        let point = points(1, 1);
-        let mut process = process(&point.repeat(200), &[1.0; 200], 0.01);
-        let (mean, variance) = ask(&mut process, &point);
-        assert_abs_diff_eq!(mean[0], 1.0, epsilon = 1e-3);
-        assert!(variance[0] < 1e-3);
-    }
-}
+mod tests;

@@ -9,8 +9,10 @@ mod features;
 mod gp;
 mod model;
 mod paths;
+mod source;
 
 pub use acquisition::{expected_improvement, log_expected_improvement, normal_scores};
 pub use features::Features;
 pub use gp::GaussianProcess;
 pub use model::Surrogate;
+pub(crate) use paths::cells;

@@ -1,12 +1,17 @@
 //! The surrogate of a search: what was observed and what is on its way, as a Gaussian process that ranks candidates.
 
-use nas_core::{Diagnostics, Tokens};
+use nas_core::strategy::State;
+use nas_core::{Diagnostics, Observed, Tokens};
 
+use super::source::Source;
 use super::{Features, GaussianProcess, log_expected_improvement, normal_scores};
 use crate::statistics::spearman;
 
 /// Observations after which length scale and noise are chosen anew.
 const TUNE_EVERY: usize = 20;
+/// Between so many observations the correlation with a source is chosen anew each time: before, they say nothing of it.
+const CORRELATED_FROM: usize = 3;
+const CORRELATED_TO: usize = 40;
 /// The latest observations whose predictions are held against what came.
 const JUDGED: usize = 50;
 /// Fewer say nothing.
@@ -34,6 +39,7 @@ pub struct Surrogate {
     pending: Vec<(Tokens, [f64; 2])>,
     /// The best score.
     best: f64,
+    source: Option<Source>,
     correlation: Option<f64>,
     judged: Option<Judged>,
     vectors: Vec<f32>,
@@ -60,6 +66,7 @@ impl Surrogate {
             capacity: CAPACITY,
             pending: Vec::new(),
             best: 0.0,
+            source: None,
             correlation: None,
             judged: None,
             vectors: Vec::new(),
@@ -118,6 +125,15 @@ impl Surrogate {
         self.process.posterior(&self.vectors, &mut self.means, &mut self.variances);
     }
 
+    /// Begins with the trials of another study of the same space, whose rewards count by their rank among themselves; nothing
+    /// is observed yet. How much they say of this study is worked out anew after every observation, later every 20.
+    pub fn warm_start(&mut self, trials: &[Observed]) {
+        let source = Source::new(&self.features, trials);
+        self.process = source.process(&self.features);
+        self.best = source.targets().iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.source = Some(source);
+    }
+
     /// Takes note that `tokens` are on their way.
     pub fn propose(&mut self, tokens: &Tokens) {
         self.predict(std::slice::from_ref(tokens));
@@ -132,7 +148,7 @@ impl Surrogate {
         let place = self.pending.iter().position(|(waiting, _)| waiting == tokens);
         let predicted = place.map(|place| self.pending.remove(place).1);
         if place != Some(0) {
-            self.process.truncate(self.held.len());
+            self.process.truncate(self.process.others() + self.held.len());
             self.append(tokens);
             self.append_pending();
         }
@@ -141,11 +157,21 @@ impl Surrogate {
         if self.held.len() >= self.capacity {
             self.forget();
         }
-        let scores = normal_scores(&self.rewards);
+        let mut scores = normal_scores(&self.rewards);
+        if let Some(source) = &mut self.source {
+            source.observe(&self.features, tokens);
+            source.scale(&mut scores);
+        }
         let targets: Vec<f64> = self.held.iter().map(|&number| scores[number]).collect();
         self.best = targets.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        self.process.set_targets(&targets);
-        if self.rewards.len().is_multiple_of(TUNE_EVERY) {
+        let others = self.source.as_ref().map_or(&[][..], Source::targets);
+        self.process.set_targets(&[others, &targets].concat());
+        let count = self.rewards.len();
+        let tunes = count.is_multiple_of(TUNE_EVERY);
+        if self.source.is_some() && (tunes || (CORRELATED_FROM..=CORRELATED_TO).contains(&count)) {
+            self.process.tune_correlation();
+        }
+        if tunes {
             self.process.tune();
         }
         let obtained = scores[scores.len() - 1];
@@ -153,7 +179,7 @@ impl Surrogate {
         let judged = targets.len().min(JUDGED);
         if judged >= JUDGED_FROM {
             let from = targets.len() - judged;
-            let predicted: Vec<f64> = self.process.leave_one_out().skip(from).collect();
+            let predicted: Vec<f64> = self.process.leave_one_out().skip(self.process.others() + from).collect();
             self.correlation = Some(spearman(&predicted, &targets[from..]));
         }
     }
@@ -178,15 +204,43 @@ impl Surrogate {
         order.extend(self.held.len() - self.capacity / 2..self.held.len());
         order.sort_unstable();
         order.dedup();
-        let vectors: Vec<f32> = order.iter().flat_map(|&place| self.process.point(place)).copied().collect();
+        let vectors: Vec<f32> =
+            order.iter().flat_map(|&place| self.process.point(self.process.others() + place)).copied().collect();
         self.held = order.into_iter().map(|place| self.held[place]).collect();
-        self.process.truncate(0);
+        self.process.truncate(self.process.others());
         vectors.chunks_exact(self.features.dimensions()).for_each(|vector| self.process.append(vector));
         self.append_pending();
     }
 
+    /// Shows its state.
+    pub fn state(&mut self, state: &mut State) {
+        state.part("process", |state| self.process.state(state));
+        state.bits("rewards", &mut self.rewards);
+        state.field("held", &mut self.held);
+        state.field("pending", &mut self.pending);
+        state.field("best", &mut self.best);
+        // Of equal rewards it is no number.
+        let mut correlation: Vec<f64> = self.correlation.into_iter().collect();
+        state.bits("correlation", &mut correlation);
+        if state.writes() {
+            self.correlation = correlation.first().copied();
+            self.judged = None;
+        }
+        let mut source = self.source.take();
+        let mut warm = source.is_some();
+        state.field("warm", &mut warm);
+        if state.writes() {
+            source = warm.then(|| source.unwrap_or_else(|| Source::empty(&self.features)));
+        }
+        if let Some(source) = &mut source {
+            state.part("source", |state| source.state(state));
+        }
+        self.source = source;
+    }
+
     /// Sets its figures: `surrogate_rank_correlation` of the last 50, `surrogate_trusted` (1 or 0), `length_scale`,
-    /// `surrogate_noise`, and of the last proposal `predicted`, `predicted_deviation` and `obtained`, as normal scores.
+    /// `surrogate_noise`, after a warm start `source_correlation`, and of the last proposal `predicted`,
+    /// `predicted_deviation` and `obtained`, as normal scores.
     pub fn report(&self, diagnostics: &mut Diagnostics) {
         if let Some(correlation) = self.correlation {
             diagnostics.set("surrogate_rank_correlation", correlation);
@@ -194,6 +248,9 @@ impl Surrogate {
         diagnostics.set("surrogate_trusted", f64::from(u8::from(self.is_trusted())));
         diagnostics.set("length_scale", self.process.length_scale());
         diagnostics.set("surrogate_noise", self.process.noise());
+        if self.source.is_some() {
+            diagnostics.set("source_correlation", self.process.correlation());
+        }
         if let Some(Judged { mean, deviation, obtained }) = self.judged {
             diagnostics.set("predicted", mean);
             diagnostics.set("predicted_deviation", deviation);

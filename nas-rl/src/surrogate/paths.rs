@@ -17,7 +17,8 @@ const HASHED: usize = 128;
 
 /// Path counts of one cell (after White, Neiswanger and Savani, 2021, with counts, and without operations that do nothing).
 ///
-/// A closed edge breaks its paths; `skip…` and `identity…` are no operations, so that cells which compute the same are alike.
+/// Where the nodes carry the operations, a path has those of its nodes. A closed edge breaks its paths; `skip…` and
+/// `identity…` on an edge are no operations, so that cells which compute the same are alike.
 /// Beyond 4096 paths their parts of up to four edges are counted, those that lie between input and output; beyond 256 possible
 /// sequences each is added to or taken from one of 128 numbers, by its hash.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ struct Edge {
     slot: usize,
     /// By option.
     does: Vec<Does>,
+    /// What stands on the node it enters: the slot, and the operation of each option.
+    node: Option<(usize, Vec<u64>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,14 +64,21 @@ impl PathCounts {
                 let next = operations.len() as u64 + 1;
                 if edge.closed == Some(option) {
                     Does::Closes
-                } else if name.starts_with("skip") || name.starts_with("identity") {
+                } else if name.starts_with("skip") || name.starts_with("identity") || !cell.choices.is_empty() {
                     Does::Nothing
                 } else {
                     Does::Operation(*operations.entry(name).or_insert(next))
                 }
             });
             let does = does.collect();
-            leaving[edge.from].push(Edge { to: edge.to, slot: edge.slot, does });
+            let node = cell.choices.get(edge.to).copied().flatten().map(|slot| {
+                let numbers = space.slots()[slot].options.iter().map(|name| {
+                    let next = operations.len() as u64 + 1;
+                    *operations.entry(name).or_insert(next)
+                });
+                (slot, numbers.collect())
+            });
+            leaving[edge.from].push(Edge { to: edge.to, slot: edge.slot, does, node });
         }
         // Backwards from the output: paths to it from each node, and the longest one's edges.
         let (mut paths, mut longest) = (vec![0.0; cell.nodes], vec![0; cell.nodes]);
@@ -94,7 +104,8 @@ impl PathCounts {
 
     /// The slots it looks at.
     pub(super) fn slots(&self) -> impl Iterator<Item = usize> {
-        self.leaving.iter().flatten().map(|edge| edge.slot)
+        let edges = self.leaving.iter().flatten();
+        edges.flat_map(|edge| [Some(edge.slot), edge.node.as_ref().map(|(slot, _)| *slot)]).flatten()
     }
 
     /// Adds the counts of the cell that `tokens` choose to `counts`.
@@ -118,13 +129,13 @@ impl PathCounts {
             return;
         }
         for edge in self.leaving[node].iter().filter(|edge| alive >> edge.to & 1 == 1) {
-            match edge.chosen(tokens) {
-                Does::Closes => {}
-                Does::Nothing => self.follow(tokens, edge.to, code, left - 1, alive, counts),
-                Does::Operation(operation) => {
-                    self.follow(tokens, edge.to, self.then(code, operation), left - 1, alive, counts);
-                }
-            }
+            let code = match edge.chosen(tokens) {
+                Does::Closes => continue,
+                Does::Nothing => code,
+                Does::Operation(operation) => self.then(code, operation),
+            };
+            let code = edge.entered(tokens).map_or(code, |operation| self.then(code, operation));
+            self.follow(tokens, edge.to, code, left - 1, alive, counts);
         }
     }
 
@@ -170,6 +181,12 @@ impl Edge {
         // A closed decision has no option: nothing stands on its edge.
         self.does.get(usize::from(tokens[self.slot])).copied().unwrap_or(Does::Closes)
     }
+
+    /// The operation on the node it enters, if there is one.
+    fn entered(&self, tokens: &[u16]) -> Option<u64> {
+        let (slot, numbers) = self.node.as_ref()?;
+        numbers.get(usize::from(tokens[*slot])).copied()
+    }
 }
 
 /// How many sequences of up to `length` operations there are, or more than any limit.
@@ -184,7 +201,7 @@ fn sequences(operations: u64, length: usize) -> u64 {
 
 /// The cells that a space declares; where it declares none, those whose edges are choices in one scope named by their
 /// nodes: `0-1`, `0-2`, `1-2`, with `none` closing them.
-pub(super) fn cells(space: &SearchSpace) -> Vec<CellGraph> {
+pub(crate) fn cells(space: &SearchSpace) -> Vec<CellGraph> {
     if !space.cells().is_empty() {
         return space.cells().to_vec();
     }
@@ -205,7 +222,7 @@ pub(super) fn cells(space: &SearchSpace) -> Vec<CellGraph> {
         nodes.dedup();
         let number = |node| nodes.binary_search(&node).expect("every end of an edge is in the list");
         edges.iter_mut().for_each(|edge| (edge.from, edge.to) = (number(edge.from), number(edge.to)));
-        CellGraph { nodes: nodes.len(), edges }
+        CellGraph { nodes: nodes.len(), edges, choices: Vec::new() }
     };
     scopes.into_values().filter(|edges| edges.len() > 1).map(graph).filter(|cell| cell.nodes <= 64).collect()
 }
@@ -239,6 +256,23 @@ mod tests {
             let right = expected.iter().find(|(at, _)| *at == i).map_or(0.0, |(_, count)| *count);
             assert_eq!(*count, right, "sequence {i} of {counts:?}");
         }
+    }
+
+    /// A cell of NAS-Bench-101: what stands on the nodes is what a path does, under any numbering.
+    #[test]
+    fn of_nodes_that_carry_the_operations() {
+        let edges = [(0, 1, "a"), (0, 2, "b"), (1, 3, "c"), (2, 3, "d"), (0, 3, "e")];
+        let space = SearchSpace::builder("s").choice("x", ["conv", "pool"]).choice("y", ["conv", "pool"]);
+        let space = edges.iter().fold(space, |space, (.., edge)| space.choice(edge, ["out", "in"]));
+        let space = space.require_path(edges, "out").nodes([(1, "x"), (2, "y")]).build().unwrap();
+        let paths = only(&space);
+        assert_eq!(paths.slots().collect::<std::collections::BTreeSet<_>>().len(), 7);
+        let dimensions = 1 + 2 + 4;
+        assert_eq!(paths.dimensions(), dimensions);
+        // Nothing at all by the direct edge; conv by 1, pool by 2.
+        assert_eq!(counts(&paths, &[0, 1, 1, 1, 1, 1, 1])[..3], [1.0, 1.0, 1.0]);
+        assert_eq!(counts(&paths, &[1, 0, 1, 1, 1, 1, 1])[..3], [1.0, 1.0, 1.0]);
+        assert_eq!(counts(&paths, &[1, 1, 1, 1, 1, 0, 0])[..3], [0.0, 0.0, 1.0]);
     }
 
     #[test]

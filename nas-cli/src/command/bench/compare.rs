@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::benchmark::{Limit, Reward, Simulation, Table, Task, Trace};
-use nas_core::{SearchSpace, Seed};
+use nas_core::Seed;
+use nas_core::benchmark::{Limit, Table, Trace};
 use rayon::prelude::*;
 
+use super::contest::{self, Contest, Problem};
 use super::curves;
 use super::summary::Summary;
 use crate::cli;
@@ -19,17 +20,7 @@ use crate::output::{self, Output};
 const AGENTS: [&str; 8] =
     ["random", "reinforce", "evolution", "local-search", "tpe", "pqt", "elite-mutation-gp", "pqt-surrogate"];
 const SEEDS: u64 = 500;
-const BUDGET: Limit = Limit::Queries(200);
-
-/// A task with its budget.
-pub(super) struct Contest<'a> {
-    pub(super) task: &'a Task,
-    pub(super) limit: Limit,
-    pub(super) simulation: Simulation<'a>,
-    pub(super) marks: Vec<f64>,
-    /// The objective's unit.
-    pub(super) unit: String,
-}
+const SEEDS_PLANTED: u64 = 100;
 
 /// What all searches of one agent took.
 struct Pace {
@@ -37,17 +28,35 @@ struct Pace {
     busy: Duration,
 }
 
-/// Runs every agent on every task and prints how they did.
+/// Runs every agent on every task of a table and prints how they did.
 pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let table = table(args)?;
-    let contests = contests(args, &table)?;
-    let agents = agents(args, table.space(), &AGENTS)?;
-    let seeds = args.seeds.unwrap_or(SEEDS);
+    let contests = contest::of_table(args, &table)?;
+    let shuffled = if args.shuffled { ", figures shuffled" } else { "" };
+    let head = |seeds| format!("{}, {seeds} searches each{shuffled}", table.about().title);
+    compare(args, &contests, args.seeds.unwrap_or(SEEDS), head, output)
+}
+
+/// The same on planted landscapes.
+pub(super) fn planted(args: &cli::Compare, output: Output) -> Result<()> {
+    let contests = contest::of_landscapes(args)?;
+    let head = |seeds| format!("Planted landscapes, {seeds} of each kind; regret from 0, the best, to 1, the worst");
+    compare(args, &contests, args.seeds.unwrap_or(SEEDS_PLANTED), head, output)
+}
+
+fn compare(
+    args: &cli::Compare,
+    contests: &[Contest<'_>],
+    seeds: u64,
+    head: impl Fn(u64) -> String,
+    output: Output,
+) -> Result<()> {
+    let agents = agents(args, contests, &AGENTS)?;
     if seeds == 0 {
         return Err(Error::usage("--seeds must be at least 1"));
     }
     let started = Instant::now();
-    let (traces, paces) = searches(args, &contests, &agents, seeds, output)?;
+    let (traces, paces) = searches(args, contests, &agents, seeds, output)?;
 
     let reference = agents.iter().position(|agent| *agent == args.reference);
     let pairs: Vec<(usize, usize)> = (0..contests.len()).flat_map(|c| (0..agents.len()).map(move |a| (c, a))).collect();
@@ -55,24 +64,18 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let summaries: Vec<Summary> = pairs
         .par_iter()
         .map(|&(c, a)| {
-            let Contest { task, limit, simulation, marks, .. } = &contests[c];
             let against = reference.filter(|&reference| reference != a).map(|reference| of(c, reference));
-            Summary::new((&task.name, &agents[a]), simulation, *limit, marks, of(c, a), against, args.target)
+            Summary::new(&contests[c], &agents[a], of(c, a), against)
         })
         .collect();
 
     if args.csv {
         csv(&summaries)?;
     } else {
-        let head = format!(
-            "{}, {seeds} searches each{}",
-            table.about().title,
-            if args.shuffled { ", figures shuffled" } else { "" }
-        );
-        output.answer(head);
+        output.answer(head(seeds));
         for (contest, summaries) in contests.iter().zip(summaries.chunks(agents.len())) {
             summaries.iter().for_each(|summary| output.json(summary));
-            text(args, contest, summaries, reference.map(|i| agents[i].as_str()), output);
+            text(args, &contest.name, contest, summaries, reference.map(|i| agents[i].as_str()), output);
         }
         if let Some(reference) = reference.map(|i| &agents[i]) {
             output.line(format!(
@@ -82,8 +85,10 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         rates(&agents, &paces, started.elapsed(), output);
     }
     if let Some(file) = &args.svg {
-        curves::write(file, &contests, &agents, &of)?;
-        output.line(format!("curves in {}", file.display()));
+        curves::write(file, contests, &agents, &of)?;
+        if !args.csv {
+            output.line(format!("curves in {}", file.display()));
+        }
     }
     Ok(())
 }
@@ -94,56 +99,15 @@ pub(super) fn table(args: &cli::Compare) -> Result<Table> {
     Ok(if args.shuffled { table.shuffled(Seed::new(args.seed)) } else { table })
 }
 
-/// The tasks that were asked for, each with its budget.
-pub(super) fn contests<'a>(args: &cli::Compare, table: &'a Table) -> Result<Vec<Contest<'a>>> {
-    let tasks: Vec<&Task> = if args.datasets.is_empty() {
-        table.about().tasks.iter().collect()
-    } else {
-        args.datasets.iter().map(|name| table.task(name)).collect::<std::result::Result<_, _>>()?
-    };
-    let limits = match args.budget.as_slice() {
-        [] => vec![BUDGET; tasks.len()],
-        [limit] => vec![*limit; tasks.len()],
-        limits if limits.len() == tasks.len() => limits.to_vec(),
-        limits => {
-            let why = format!("{} budgets for {} tasks; give one, or one for each", limits.len(), tasks.len());
-            return Err(Error::usage(why));
-        }
-    };
-    let contest = |(task, limit): (&'a Task, Limit)| {
-        let timed = matches!(limit, Limit::Seconds(_));
-        let reward = if args.signal || timed { Reward::Signal } else { Reward::Objective };
-        if timed && task.clock.is_empty() {
-            let name = &table.about().name;
-            let why = format!("the table \"{name}\" has no clock; give a budget of evaluations such as 200q");
-            return Err(Error::usage(why));
-        }
-        let simulation = Simulation::new(table, task, reward)?;
-        let end = match limit {
-            Limit::Queries(queries) => queries as f64,
-            Limit::Seconds(seconds) => seconds,
-        };
-        let marks = if args.at.is_empty() {
-            let quarter = |part: f64| if timed { end * part } else { (end * part).ceil() };
-            [0.25, 0.5, 0.75, 1.0].map(quarter).to_vec()
-        } else {
-            args.at.clone()
-        };
-        if let Some(at) = marks.iter().find(|&&at| !(at > 0.0 && at <= end)) {
-            return Err(Error::usage(format!("--at {at} is not within the budget of {end}")));
-        }
-        let unit = table.metric(&task.objective)?.info().unit.clone();
-        Ok(Contest { task, limit, simulation, marks, unit })
-    };
-    tasks.into_iter().zip(limits).map(contest).collect()
-}
-
 /// The agents that were asked for, or the usual ones.
-pub(super) fn agents(args: &cli::Compare, space: &SearchSpace, usual: &[&str]) -> Result<Vec<String>> {
+pub(super) fn agents(args: &cli::Compare, contests: &[Contest<'_>], usual: &[&str]) -> Result<Vec<String>> {
     let agents: Vec<String> =
         if args.agents.is_empty() { usual.iter().map(|&name| name.to_owned()).collect() } else { args.agents.clone() };
     for (i, agent) in agents.iter().enumerate() {
-        nas_rl::strategy(agent, space, Seed::new(0)).map_err(|e| Error::usage(e.to_string()))?;
+        for contest in contests {
+            let strategy = nas_rl::strategy(agent, contest.problem.space(), Seed::new(0));
+            strategy.map_err(|e| Error::usage(e.to_string()))?;
+        }
         if agents[..i].contains(agent) {
             return Err(Error::usage(format!("the agent \"{agent}\" is named twice")));
         }
@@ -210,9 +174,9 @@ fn searches(
         let agent = &agents[job % per_task / seeds as usize];
         let seed = Seed::new(args.seed.wrapping_add(job as u64 % seeds));
         let started = Instant::now();
-        let mut strategy = nas_rl::strategy(agent, contest.simulation.table().space(), seed)
-            .map_err(|e| Error::usage(e.to_string()))?;
-        let trace = contest.simulation.run(&mut *strategy, contest.limit, stop)?;
+        let mut strategy =
+            nas_rl::strategy(agent, contest.problem.space(), seed).map_err(|e| Error::usage(e.to_string()))?;
+        let trace = contest.problem.run(&mut *strategy, contest.limit, seed, stop)?;
         Ok((trace, started.elapsed()))
     })?;
     let mut paces: Vec<Pace> = agents.iter().map(|_| Pace { evaluations: 0, busy: Duration::ZERO }).collect();
@@ -229,28 +193,39 @@ fn searches(
     Ok((traces, paces))
 }
 
-/// A table of one task.
-fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], reference: Option<&str>, output: Output) {
-    let Contest { task, limit, simulation, unit, .. } = contest;
+/// A table of one task, under that name.
+pub(super) fn text(
+    args: &cli::Compare,
+    name: &str,
+    contest: &Contest<'_>,
+    summaries: &[Summary],
+    reference: Option<&str>,
+    output: Output,
+) {
+    let Contest { problem, limit, unit, target, .. } = contest;
     let timed = matches!(limit, Limit::Seconds(_));
-    let reward = match &task.signal {
-        Some(signal) if timed || args.signal => signal,
-        _ => &task.objective,
+    let (objective, aim, digits) = match problem {
+        Problem::Table(task, simulation) => {
+            let reward = match &task.signal {
+                Some(signal) if timed || args.signal => signal,
+                _ => &task.objective,
+            };
+            (&task.objective[..], format!("; best {}, reward {reward}", simulation.best()), 3)
+        }
+        Problem::Planted(..) => ("", String::new(), 4),
     };
     output.answer(format!(
-        "\n{}: mean regret{} [95 % interval] after that many {}; best {}, reward {reward}",
-        task.name,
+        "\n{name}: mean regret{} [95 % interval] after that many {}{aim}",
         if unit.is_empty() { String::new() } else { format!(" in {unit}") },
         if timed { "simulated seconds" } else { "evaluations" },
-        simulation.best(),
     ));
     let mut header = vec!["agent".to_owned()];
     header.extend(contest.marks.iter().map(|at| at.to_string()));
     header.push(format!("median at {}", contest.marks.last().expect("there is a mark")));
     if timed {
-        header.extend([task.objective.clone(), "evaluations".to_owned()]);
+        header.extend([objective.to_owned(), "evaluations".to_owned()]);
     } else {
-        header.push(format!("to {}", args.target));
+        header.push(format!("to {target}"));
         header.push("reached".to_owned());
     }
     if let Some(reference) = reference {
@@ -258,9 +233,11 @@ fn text(args: &cli::Compare, contest: &Contest<'_>, summaries: &[Summary], refer
     }
     let rows = summaries.iter().map(|summary| {
         let mut row = vec![summary.agent.clone()];
-        row.extend(summary.marks.iter().map(|m| format!("{:.3} [{:.3} {:.3}]", m.mean, m.low, m.high)));
+        row.extend(
+            summary.marks.iter().map(|m| format!("{:.digits$} [{:.digits$} {:.digits$}]", m.mean, m.low, m.high)),
+        );
         let last = summary.marks.last().expect("there is a mark");
-        row.push(format!("{:.3}", last.median));
+        row.push(format!("{:.digits$}", last.median));
         if timed {
             row.extend([format!("{:.2}", last.figure), format!("{:.0}", summary.evaluations)]);
         } else {
@@ -289,7 +266,7 @@ fn rates(agents: &[String], paces: &[Pace], elapsed: Duration, output: Output) {
 }
 
 /// A line for every task, agent and time.
-fn csv(summaries: &[Summary]) -> Result<()> {
+pub(super) fn csv(summaries: &[Summary]) -> Result<()> {
     let mut csv = csv::Writer::from_writer(std::io::stdout());
     let header = ["task", "agent", "seeds", "at", "mean", "median", "low", "high", "figure", "difference", "p"];
     let mut result = csv.write_record(header);

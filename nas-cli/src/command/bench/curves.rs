@@ -8,7 +8,7 @@ use nas_core::benchmark::{Limit, Trace};
 use nas_rl::statistics::mean;
 use plotters::prelude::*;
 
-use super::compare::Contest;
+use super::contest::Contest;
 use super::summary::regret;
 use crate::error::{Error, Kind, Result};
 
@@ -71,7 +71,7 @@ fn draw<'t>(
             let high = curves.iter().flatten().copied().fold(f64::MIN_POSITIVE, f64::max);
             let floor = high * FLOOR;
             let mut chart = ChartBuilder::on(&panel)
-                .caption(&contest.task.name, ("sans-serif", 18))
+                .caption(&contest.name, ("sans-serif", 18))
                 .margin(10)
                 .x_label_area_size(36)
                 .y_label_area_size(64)
@@ -79,7 +79,7 @@ fn draw<'t>(
             chart
                 .configure_mesh()
                 .x_desc(unit)
-                .y_desc(format!("mean regret {}", contest.unit))
+                .y_desc(format!("mean regret {}", contest.unit).trim_end())
                 .light_line_style(TRANSPARENT)
                 .y_label_formatter(&|y| format!("{y:.3}"))
                 .draw()?;

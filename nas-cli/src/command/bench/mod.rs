@@ -1,10 +1,12 @@
-//! `nas bench`: agents on published tables, where a search takes milliseconds.
+//! `nas bench`: agents on published tables and planted landscapes, where a search takes milliseconds.
 
 mod compare;
+mod contest;
 mod curves;
 mod import;
 mod info;
 mod summary;
+mod transfer;
 mod workers;
 
 use std::path::Path;
@@ -20,6 +22,8 @@ pub(crate) fn run(args: &cli::Bench, output: Output) -> Result<()> {
     match &args.command {
         Some(BenchCommand::Import(args)) => import::run(args, output),
         Some(BenchCommand::Info(args)) => info::run(args, output),
+        None if !args.compare.warm_from.is_empty() => transfer::run(&args.compare, output),
+        None if !args.compare.planted.is_empty() => compare::planted(&args.compare, output),
         None if args.compare.workers.is_empty() => compare::run(&args.compare, output),
         None => workers::run(&args.compare, output),
     }

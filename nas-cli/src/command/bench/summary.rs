@@ -1,9 +1,11 @@
 //! What many searches of one agent on one task come to.
 
-use nas_core::benchmark::{Limit, Simulation, Trace};
+use nas_core::benchmark::{Limit, Trace};
 use nas_core::{Purpose, Seed};
 use nas_rl::statistics::{bootstrap_interval, mean, median, wilcoxon_signed_rank};
 use serde::Serialize;
+
+use super::contest::Contest;
 
 /// Samples behind an interval: its ends are then off by less than a hundredth of its width.
 const RESAMPLES: usize = 2_000;
@@ -51,15 +53,8 @@ pub(super) fn regret(trace: &Trace, limit: Limit, at: f64) -> f64 {
 
 impl Summary {
     /// The figures of `traces`, tested against those of the reference with the same seeds.
-    pub(super) fn new(
-        (task, agent): (&str, &str),
-        simulation: &Simulation<'_>,
-        limit: Limit,
-        marks: &[f64],
-        traces: &[Trace],
-        reference: Option<&[Trace]>,
-        target: f64,
-    ) -> Summary {
+    pub(super) fn new(contest: &Contest<'_>, agent: &str, traces: &[Trace], reference: Option<&[Trace]>) -> Summary {
+        let limit = contest.limit;
         let of = |traces: &[Trace], at| traces.iter().map(|trace| regret(trace, limit, at)).collect::<Vec<f64>>();
         let mark = |(number, &at): (usize, &f64)| {
             let regrets = of(traces, at);
@@ -75,20 +70,20 @@ impl Summary {
                 median: median(&regrets),
                 low,
                 high,
-                figure: simulation.figure(mean),
+                figure: contest.problem.figure(mean),
                 p: differences.as_ref().map(|differences| wilcoxon_signed_rank(differences).two_sided),
                 difference: differences.as_ref().map(|differences| nas_rl::statistics::mean(differences)),
             }
         };
         let to_target: Vec<f64> =
-            traces.iter().map(|trace| trace.queries_to(target).map_or(f64::INFINITY, |n| n as f64)).collect();
+            traces.iter().map(|trace| trace.queries_to(contest.target).map_or(f64::INFINITY, |n| n as f64)).collect();
         let reached = to_target.iter().filter(|n| n.is_finite()).count() as f64 / traces.len() as f64;
         Summary {
-            task: task.to_owned(),
+            task: contest.name.clone(),
             agent: agent.to_owned(),
             seeds: traces.len(),
             evaluations: mean(&traces.iter().map(|trace| trace.len() as f64).collect::<Vec<_>>()),
-            marks: marks.iter().enumerate().map(mark).collect(),
+            marks: contest.marks.iter().enumerate().map(mark).collect(),
             median_to_target: Some(median(&to_target)).filter(|n| n.is_finite()),
             reached,
         }

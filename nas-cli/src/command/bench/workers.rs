@@ -1,10 +1,11 @@
 //! `nas bench --workers`: what a search gains from many workers, and what their lag costs it.
 
 use nas_core::Seed;
-use nas_core::benchmark::{Limit, Race, Schedule};
+use nas_core::benchmark::{Limit, Race, Schedule, Simulation};
 use nas_rl::statistics::{mean, quantile};
 
-use super::compare::{self, Contest};
+use super::compare;
+use super::contest::{self, Contest, Problem};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::output::{self, Output};
@@ -18,17 +19,27 @@ const EVALUATIONS_OF_A_WORKER: usize = 5;
 /// Races every agent with every number of workers, in lockstep and without, and prints how long they took.
 pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     let table = compare::table(args)?;
-    let contests = compare::contests(args, &table)?;
-    let agents = compare::agents(args, table.space(), &AGENTS)?;
+    let contests = contest::of_table(args, &table)?;
+    let agents = compare::agents(args, &contests, &AGENTS)?;
     let seeds = args.seeds.unwrap_or(SEEDS);
     if seeds == 0 || args.workers.contains(&0) {
         return Err(Error::usage("--seeds and --workers must be at least 1"));
     }
-    if contests.iter().any(|contest| !contest.simulation.has_clock()) {
+    if !args.at.is_empty() || args.svg.is_some() {
+        return Err(Error::usage("--workers tells when a target is reached: --at and --svg go with --planted only"));
+    }
+    let simulations: Vec<(&Contest<'_>, &Simulation<'_>)> = contests
+        .iter()
+        .filter_map(|contest| match &contest.problem {
+            Problem::Table(_, simulation) => Some((contest, simulation)),
+            Problem::Planted(..) => None,
+        })
+        .collect();
+    if simulations.iter().any(|(_, simulation)| !simulation.has_clock()) {
         return Err(Error::usage(format!("the table \"{}\" does not say what evaluations take", table.about().name)));
     }
-    let kinds: Vec<(&Contest<'_>, &str, usize, Schedule)> = contests
-        .iter()
+    let kinds: Vec<((&Contest<'_>, &Simulation<'_>), &str, usize, Schedule)> = simulations
+        .into_iter()
         .flat_map(|contest| agents.iter().map(move |agent| (contest, agent.as_str())))
         .flat_map(|(contest, agent)| args.workers.iter().map(move |&workers| (contest, agent, workers)))
         .flat_map(|(contest, agent, workers)| {
@@ -36,19 +47,19 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         })
         .collect();
     let races = compare::in_parallel(args.jobs, kinds.len() * seeds as usize, output, |job| {
-        let (contest, agent, workers, schedule) = kinds[job / seeds as usize];
+        let ((contest, simulation), agent, workers, schedule) = kinds[job / seeds as usize];
         let seed = Seed::new(args.seed.wrapping_add(job as u64 % seeds));
         let mut strategy = nas_rl::strategy(agent, table.space(), seed).map_err(|e| Error::usage(e.to_string()))?;
         let most = match (args.budget.is_empty(), contest.limit) {
             (false, Limit::Queries(queries)) => queries,
             _ => EVALUATIONS.max(EVALUATIONS_OF_A_WORKER * workers),
         };
-        Ok(contest.simulation.race(&mut *strategy, workers, schedule, args.target, most)?)
+        Ok(simulation.race(&mut *strategy, workers, schedule, contest.target, most)?)
     })?;
 
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut lines = Vec::new();
-    for ((contest, agent, workers, schedule), races) in kinds.iter().zip(races.chunks(seeds as usize)) {
+    for (((contest, _), agent, workers, schedule), races) in kinds.iter().zip(races.chunks(seeds as usize)) {
         let schedule = match schedule {
             Schedule::Asynchronous => "at once",
             Schedule::Synchronous => "lockstep",
@@ -60,14 +71,14 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         let evaluations = mean(&of(|race| race.evaluations as f64));
         let (lag, busy) = (mean(&of(|race| race.lag)), mean(&of(|race| race.busy)));
         let line = serde_json::json!({
-            "task": contest.task.name, "agent": agent, "workers": workers, "schedule": schedule, "seeds": seeds,
+            "task": contest.name, "agent": agent, "workers": workers, "schedule": schedule, "seeds": seeds,
             "reached": reached, "seconds": middle, "seconds_low": low, "seconds_high": high,
             "evaluations": evaluations, "lag": lag, "busy": busy,
         });
         lines.push(line);
         let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), output::seconds);
         rows.push(vec![
-            contest.task.name.clone(),
+            contest.name.clone(),
             (*agent).to_owned(),
             workers.to_string(),
             schedule.to_owned(),
@@ -83,11 +94,10 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
         return csv(&lines);
     }
     lines.iter().for_each(|line| output.json(line));
-    let unit = contests.first().map(|contest| contest.unit.as_str()).unwrap_or_default();
+    let (unit, target) = contests.first().map(|contest| (contest.unit.as_str(), contest.target)).unwrap_or_default();
     output.answer(format!(
-        "{}: time by its clock to within {} {unit} of the best, median and middle half of {seeds} searches",
+        "{}: time by its clock to within {target} {unit} of the best, median and middle half of {seeds} searches",
         table.about().name,
-        args.target
     ));
     let header =
         ["task", "agent", "workers", "schedule", "time", "middle half", "reached", "evaluations", "lag", "busy"];

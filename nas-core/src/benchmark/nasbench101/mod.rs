@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 
 use md5::{Digest as _, Md5};
 
-use crate::SearchSpace;
+use crate::space::SpaceBuilder;
+use crate::{Architecture, ArchitectureError, SearchSpace};
 
 pub use enumerate::cells;
 pub use records::read_records;
@@ -77,16 +78,65 @@ impl Cell {
     /// # Panics
     /// Never: the space is the same every time, and tested.
     pub fn space() -> SearchSpace {
-        let mut builder = SearchSpace::builder("nas-bench-101");
-        for w in 1..MAX_VERTICES {
-            for v in 0..w {
-                builder = builder.choice(&format!("edge-{v}-{w}"), ["out", "in"]);
-            }
+        decisions(SearchSpace::builder("nas-bench-101")).build().expect("the space is sound")
+    }
+
+    /// Declares the same decisions, with what makes a cell: input and output are connected and there are at most 9 edges.
+    ///
+    /// Isomorphic cells have one [key](SearchSpace::key), as they have one [hash](Self::hash), so that no strategy pays for
+    /// a cell twice. Every cell of the benchmark can be drawn; how often depends on the number of ways to write it.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    /// use nas_core::benchmark::nasbench101::Cell;
+    ///
+    /// let space = SearchSpace::builder("net").integer("width", 1..=4).group("cell", Cell::declare).build()?;
+    /// assert_eq!(space.slots()[1].path, "cell.edge-0-1");
+    /// assert_eq!(space.cardinality().to_string(), "557,436,168 (5.6e8)");
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn declare(builder: SpaceBuilder) -> SpaceBuilder {
+        let edges = edges().map(|(v, w)| (v as u32, w as u32, edge_name(v, w)));
+        let nodes = (1..MAX_VERTICES - 1).map(|v| (v as u32, operation_name(v)));
+        decisions(builder).require_path(edges, "out").at_most(MAX_EDGES).nodes(nodes)
+    }
+
+    /// The cell, unpruned, of an architecture whose decisions [`declare`](Self::declare) made in the group `prefix`; in no
+    /// group if it is empty.
+    ///
+    /// # Errors
+    /// When a decision is missing or holds something else.
+    pub fn of(architecture: &Architecture, prefix: &str) -> Result<Cell, ArchitectureError> {
+        let option = |name: String, options: &[&str]| -> Result<u8, ArchitectureError> {
+            let path = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let chosen = architecture.choice(&path)?;
+            let place = options.iter().position(|&option| option == chosen);
+            place.map(|place| place as u8).ok_or_else(|| ArchitectureError::Option {
+                path,
+                value: chosen.to_owned(),
+                options: options.join(", "),
+            })
+        };
+        let mut cell = Cell { vertices: MAX_VERTICES as u8, out: [0; MAX_VERTICES], operations: [0; MAX_VERTICES] };
+        for (v, w) in edges() {
+            cell.out[v] |= option(edge_name(v, w), &EDGE)? << w;
         }
         for v in 1..MAX_VERTICES - 1 {
-            builder = builder.choice(&format!("op-{v}"), OPERATIONS);
+            cell.operations[v] = option(operation_name(v), &OPERATIONS)?;
         }
-        builder.build().expect("the space is sound")
+        Ok(cell)
+    }
+
+    /// Sets the decisions of [`declare`](Self::declare) in the group `prefix` to this cell.
+    pub fn write(&self, architecture: &mut Architecture, prefix: &str) {
+        let path = |name: String| if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        let tokens = self.tokens();
+        for ((v, w), &edge) in edges().zip(&tokens) {
+            architecture.set(&path(edge_name(v, w)), EDGE[usize::from(edge)].into());
+        }
+        for (v, &operation) in (1..MAX_VERTICES - 1).zip(&tokens[edges().count()..]) {
+            architecture.set(&path(operation_name(v)), OPERATIONS[usize::from(operation)].into());
+        }
     }
 
     /// The cell of an architecture of [`space`](Self::space), unpruned; none if the tokens are of another space.
@@ -97,8 +147,7 @@ impl Cell {
             return None;
         }
         let (edges, operations) = tokens.split_at(EDGES);
-        let pairs = (1..MAX_VERTICES).flat_map(|w| (0..w).map(move |v| (v, w)));
-        for ((v, w), &edge) in pairs.zip(edges) {
+        for ((v, w), &edge) in self::edges().zip(edges) {
             if edge > 1 {
                 return None;
             }
@@ -123,8 +172,7 @@ impl Cell {
         for (v, w) in self.edges() {
             out[place(v)] |= 1 << place(w);
         }
-        let edges = (1..MAX_VERTICES).flat_map(|w| (0..w).map(move |v| (v, w)));
-        let edges = edges.map(|(v, w)| u16::from(out[v] >> w & 1));
+        let edges = edges().map(|(v, w)| u16::from(out[v] >> w & 1));
         let inner = |v: usize| if v < last { u16::from(self.operations[v]) } else { 0 };
         edges.chain((1..MAX_VERTICES - 1).map(inner)).collect()
     }
@@ -248,6 +296,27 @@ impl Cell {
     }
 }
 
+/// The options of an edge, in the order of the matrix' numbers.
+const EDGE: [&str; 2] = ["out", "in"];
+
+/// The edges that a cell can have, from and to, in the order of the decisions.
+fn edges() -> impl Iterator<Item = (usize, usize)> {
+    (1..MAX_VERTICES).flat_map(|w| (0..w).map(move |v| (v, w)))
+}
+
+fn edge_name(v: usize, w: usize) -> String {
+    format!("edge-{v}-{w}")
+}
+
+fn operation_name(v: usize) -> String {
+    format!("op-{v}")
+}
+
+fn decisions(builder: SpaceBuilder) -> SpaceBuilder {
+    let builder = edges().fold(builder, |builder, (v, w)| builder.choice(&edge_name(v, w), EDGE));
+    (1..MAX_VERTICES - 1).fold(builder, |builder, v| builder.choice(&operation_name(v), OPERATIONS))
+}
+
 /// The MD5 of `bytes` in hexadecimal digits.
 fn md5(bytes: &[u8]) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -356,6 +425,33 @@ mod tests {
         }
         assert!(seen > 300);
         assert_eq!(Cell::space().cardinality().as_u64(), Some((1 << 21) * 243));
+    }
+
+    #[test]
+    fn declared_cells_are_valid_and_all_there() {
+        let space = Cell::declare(SearchSpace::builder("cells")).build().unwrap();
+        // Counted by trying all: at most 9 edges, and a way from input to output.
+        let mut matrices = 0_u64;
+        for bits in (0..1_u32 << 21).filter(|bits| bits.count_ones() <= MAX_EDGES) {
+            let mut reached = 1_u8;
+            for (i, (v, w)) in edges().enumerate() {
+                reached |= (((bits >> i) as u8 & reached >> v) & 1) << w;
+            }
+            matrices += u64::from(reached >> 6 & 1);
+        }
+        assert_eq!(space.cardinality().as_u64(), Some(matrices * 243));
+        let mut rng = Seed::new(3).stream(Purpose::Test, 0);
+        for _ in 0..200 {
+            let tokens = space.sample_tokens(&mut rng);
+            let cell = Cell::from_tokens(&tokens).unwrap();
+            assert!(cell.is_valid());
+            let mut architecture = Architecture::new();
+            cell.write(&mut architecture, "");
+            assert_eq!(space.tokens(&architecture).unwrap(), tokens);
+            assert_eq!(Cell::of(&architecture, ""), Ok(cell));
+        }
+        let architecture = space.architecture(&space.sample_tokens(&mut rng)).unwrap();
+        assert!(Cell::of(&architecture, "cell").unwrap_err().to_string().contains("cell.edge-0-1"));
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! Examples of any kind, as training sees them.
+
+use rand::seq::SliceRandom as _;
+use serde::{Deserialize, Serialize};
+
+use super::{Augment, DataError, Images, Normalize, Text, stratified};
+use crate::Rng;
+use crate::task::Task;
+
+/// Examples of one task, in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dataset {
+    /// Labelled images.
+    Images(Images),
+    /// Windows of a text.
+    Text(Text),
+}
+
+/// What is done to examples before a network sees them; fitted on training data alone, and kept with the network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Preparation {
+    /// Pixels are normalised.
+    Images(Normalize),
+    /// Characters are numbered.
+    Text {
+        /// By number; the first stands for all others.
+        alphabet: String,
+    },
+}
+
+impl Dataset {
+    /// What networks for it must do.
+    pub fn task(&self) -> Task {
+        match self {
+            Dataset::Images(Images { channels, height, width, classes, .. }) => {
+                Task::Image { channels: *channels, height: *height, width: *width, classes: *classes }
+            }
+            Dataset::Text(text) => Task::Text { vocabulary: text.alphabet.len(), steps: text.steps },
+        }
+    }
+
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        match self {
+            Dataset::Images(images) => images.len(),
+            Dataset::Text(text) => text.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The names of the target's classes.
+    pub fn class_names(&self) -> Vec<String> {
+        match self {
+            Dataset::Images(images) => images.class_names.clone(),
+            Dataset::Text(text) => text.alphabet.iter().map(char::to_string).collect(),
+        }
+    }
+
+    /// All numbers of examples in an order drawn from `rng`.
+    pub fn shuffled(&self, rng: &mut Rng) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.shuffle(rng);
+        order
+    }
+
+    /// Two parts, the second with `share` of the examples: of every class of images, drawn from `rng`; the end of a text.
+    ///
+    /// # Errors
+    /// When a class that occurs has fewer than two examples, or a text a single window.
+    pub fn split(&self, share: f64, rng: &mut Rng) -> Result<(Dataset, Dataset), DataError> {
+        match self {
+            Dataset::Images(images) => {
+                let (first, second) = stratified(&images.labels, images.classes, share, rng)?;
+                Ok((Dataset::Images(images.subset(&first)), Dataset::Images(images.subset(&second))))
+            }
+            Dataset::Text(text) => {
+                if text.len() < 2 {
+                    return Err(DataError::OneWindow);
+                }
+                let (first, second) = text.split(share);
+                Ok((Dataset::Text(first), Dataset::Text(second)))
+            }
+        }
+    }
+
+    /// What is fitted on these examples.
+    pub fn prepare(&self) -> Preparation {
+        match self {
+            Dataset::Images(images) => Preparation::Images(Normalize::fit(images)),
+            Dataset::Text(text) => Preparation::Text { alphabet: text.alphabet.iter().collect() },
+        }
+    }
+
+    /// Writes the examples with these numbers into `fields`, one for each of the task's inputs and then the target, and changes them as
+    /// `augment` says.
+    ///
+    /// # Panics
+    /// When the fields or the preparation are of another task, too short, or a number is too large.
+    pub fn fill(
+        &self,
+        indices: &[usize],
+        preparation: &Preparation,
+        augment: Option<(&Augment, &mut Rng)>,
+        fields: &mut [&mut [f32]],
+    ) {
+        match (self, preparation, fields) {
+            (Dataset::Images(images), Preparation::Images(normalize), [pixels, labels]) => {
+                images.fill(indices, normalize, pixels, labels);
+                if let Some((augment, rng)) = augment {
+                    augment.apply(pixels, images, normalize, rng);
+                }
+            }
+            (Dataset::Text(text), Preparation::Text { .. }, [characters, next]) => text.fill(indices, characters, next),
+            (_, preparation, fields) => panic!("{} fields, prepared by {preparation:?}", fields.len()),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Recurrent language models: an embedding, a stack of LSTM or GRU layers, the scores of the next character.
+//!
+//! Layers of the same width may be bridged (x + layer(x)), and the last matrix may be the embedding's (weight tying; Press & Wolf, 2017).
+
+use nas_core::{Architecture, SearchSpace, Value};
+
+use super::{Family, FamilyError, Task, text_task};
+use crate::graph::Var;
+use crate::init::Init;
+use crate::op::{Gru, Lstm};
+use crate::train::{Method, Recipe};
+
+/// The family `rnn`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rnn;
+
+/// The most layers, which a space file may not exceed.
+const DEEPEST: usize = 16;
+
+impl Family for Rnn {
+    fn name(&self) -> &'static str {
+        "rnn"
+    }
+
+    fn describe(&self) -> &'static str {
+        "recurrent language models of characters: LSTM or GRU, depth, widths, bridges, tied weights, dropout"
+    }
+
+    fn usual_task(&self) -> Task {
+        Task::Text { vocabulary: 65, steps: 64 }
+    }
+
+    fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
+        text_task(self.name(), task)?;
+        let space = SearchSpace::builder(self.name())
+            .choice("cell", ["lstm", "gru"])
+            .integer("depth", 1..=3)
+            .integer("width", 32..=128)
+            .step(16)
+            .integer("embedding", 16..=64)
+            .step(16)
+            .choice("bridges", ["none", "residual"])
+            .when("depth", [2, 3])
+            .choice("norm", ["none", "layer"])
+            .choice("output", ["own", "tied"])
+            .float("dropout", 0.0..=0.3)
+            .steps(4)
+            .build()?;
+        Ok(space)
+    }
+
+    /// One layer of 96 LSTM cells.
+    fn default_architecture(&self) -> Architecture {
+        Architecture::new()
+            .with("cell", Value::Choice("lstm".to_owned()))
+            .with("depth", Value::Integer(1))
+            .with("width", Value::Integer(96))
+            .with("embedding", Value::Integer(32))
+            .with("norm", Value::Choice("none".to_owned()))
+            .with("output", Value::Choice("own".to_owned()))
+            .with("dropout", Value::Float(0.1))
+    }
+
+    fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
+        let vocabulary = text_task(self.name(), task)?;
+        let depth = architecture.size("depth")?;
+        if depth == 0 || depth > DEEPEST {
+            return Err(FamilyError::Task(format!("depth is {depth}; rnn stacks 1 to {DEEPEST} layers")));
+        }
+        let (width, embedding) = (architecture.size("width")?, architecture.size("embedding")?);
+        let dropout = architecture.float("dropout")? as f32;
+        let is = |path: &str, option: &str| architecture.choice(path).map(|chosen| chosen == option);
+        let (lstm, bridged) = (is("cell", "lstm")?, depth > 1 && is("bridges", "residual")?);
+        let (normed, tied) = (is("norm", "layer")?, is("output", "tied")?);
+
+        let table = inputs[0].embedding_table(vocabulary, embedding, Init::Normal { std: 0.1 });
+        let mut x = inputs[0].embedding_in(table);
+        for layer in 0..depth {
+            x = x.scope(&format!("layer{layer}"), |x| {
+                let y = if normed && layer > 0 { x.layer_norm() } else { x };
+                let y = if lstm { y.lstm(Lstm::new(width)) } else { y.gru(Gru::new(width)) };
+                let y = y.dropout(dropout);
+                if bridged && layer > 0 { x + y } else { y }
+            });
+        }
+        Ok(x.scope("head", |x| {
+            let x = if normed { x.layer_norm() } else { x };
+            // The embedding's rows are as wide as itself.
+            if tied { x.linear(embedding).linear_tied(table) } else { x.linear(vocabulary) }
+        }))
+    }
+
+    fn search_recipe(&self) -> Recipe {
+        Recipe { epochs: 3, ..self.final_recipe() }
+    }
+
+    fn final_recipe(&self) -> Recipe {
+        Recipe {
+            epochs: 12,
+            batch: 16,
+            method: Method::AdamW,
+            learning_rate: 5e-3,
+            weight_decay: 1e-2,
+            warmup: 0.05,
+            max_grad_norm: 1.0,
+            ..Recipe::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nas_core::{Purpose, Seed};
+
+    use super::*;
+    use crate::Graph;
+
+    const TASK: Task = Task::Text { vocabulary: 20, steps: 12 };
+
+    #[test]
+    fn tied_and_own_outputs_by_hand() {
+        let parameters = |output: &str| {
+            let graph = Graph::new();
+            let input = TASK.inputs()[0].input(&graph);
+            let architecture = Rnn.default_architecture().with("output", Value::Choice(output.to_owned()));
+            Rnn.build(&architecture, &TASK, &[input]).unwrap();
+            graph.check().unwrap();
+            graph.cost().parameters
+        };
+        let (table, cells) = (20 * 32, 4 * 96 * (32 + 96) + 2 * 4 * 96);
+        assert_eq!(parameters("own"), table + cells + 96 * 20 + 20);
+        assert_eq!(parameters("tied"), table + cells + 96 * 32 + 32);
+    }
+
+    #[test]
+    fn no_place_sees_a_later_character() {
+        use crate::{Feed, Params, Program};
+        let space = Rnn.space(&TASK).unwrap();
+        let mut rng = Seed::new(2).stream(Purpose::Test, 0);
+        for _ in 0..8 {
+            let graph = Graph::new();
+            let input = TASK.inputs()[0].input(&graph);
+            let answer = Rnn.build(&space.sample(&mut rng), &TASK, &[input]).unwrap();
+            let params = Params::init(&graph, &mut Seed::new(1).stream(Purpose::Init, 0));
+            let mut program = Program::eval(&graph, &[answer], 1).unwrap();
+            let mut logits = |last: f32| {
+                let mut characters: Vec<f32> = (0..12).map(|i| (i % 7) as f32).collect();
+                characters[11] = last;
+                program.run(&Feed::new(1).with("characters", &characters), &params).unwrap();
+                program.output(0).to_vec()
+            };
+            let (a, b) = (logits(3.0), logits(19.0));
+            assert!(a[..11 * 20] == b[..11 * 20] && a[11 * 20..] != b[11 * 20..]);
+        }
+    }
+
+    #[test]
+    fn images_are_refused() {
+        let images = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
+        let error = Rnn.space(&images).unwrap_err().to_string();
+        assert_eq!(error, "rnn is for text, and the data is images 1×28×28 in 10 classes");
+    }
+}

@@ -1,0 +1,123 @@
+//! What a network is for: its inputs, its answer and what is measured of it.
+
+use std::fmt;
+
+use nas_core::Objective;
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{Graph, Var};
+
+/// What a network is for: the shape of its inputs and of its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// One of `classes` classes for an image.
+    Image {
+        /// 1 for grey, 3 for colour.
+        channels: usize,
+        /// Pixels.
+        height: usize,
+        /// Pixels.
+        width: usize,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// The next character after each of `steps` characters.
+    Text {
+        /// The number of different characters.
+        vocabulary: usize,
+        /// Characters that an example has.
+        steps: usize,
+    },
+}
+
+/// One input of a network, or its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name of the graph's input.
+    pub name: &'static str,
+    /// The shape of an example.
+    pub dims: Vec<usize>,
+    /// How many classes its values are, if they are classes.
+    pub classes: Option<usize>,
+}
+
+impl Field {
+    fn numbers(name: &'static str, dims: &[usize]) -> Self {
+        Field { name, dims: dims.to_vec(), classes: None }
+    }
+
+    fn classes(name: &'static str, classes: usize, dims: &[usize]) -> Self {
+        Field { name, dims: dims.to_vec(), classes: Some(classes) }
+    }
+
+    /// Values of one example.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Whether an example has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The input of `graph` that is fed with it.
+    pub fn input<'g>(&self, graph: &'g Graph) -> Var<'g> {
+        match self.classes {
+            Some(classes) => graph.classes(self.name, classes, &self.dims),
+            None => graph.input(self.name, &self.dims),
+        }
+    }
+}
+
+impl Task {
+    /// What a network sees, in the order in which it is built on them.
+    pub fn inputs(&self) -> Vec<Field> {
+        match *self {
+            Task::Image { channels, height, width, .. } => vec![Field::numbers("image", &[channels, height, width])],
+            Task::Text { vocabulary, steps } => vec![Field::classes("characters", vocabulary, &[steps])],
+        }
+    }
+
+    /// What it shall answer.
+    pub fn target(&self) -> Field {
+        match *self {
+            Task::Image { classes, .. } => Field::classes("label", classes, &[]),
+            Task::Text { vocabulary, steps } => Field::classes("next", vocabulary, &[steps]),
+        }
+    }
+
+    /// The loss of an `answer`, logits of the target's classes.
+    pub fn loss<'g>(&self, answer: Var<'g>, target: Var<'g>, label_smoothing: f32) -> Var<'g> {
+        match self {
+            Task::Image { .. } | Task::Text { .. } => answer.cross_entropy_smooth(target, label_smoothing),
+        }
+    }
+
+    /// What a search is for: `accuracy` for images, `bits_per_character` for text.
+    pub fn objective(&self) -> Objective {
+        match self {
+            Task::Image { .. } => Objective::maximize("accuracy"),
+            Task::Text { .. } => Objective::minimize("bits_per_character"),
+        }
+    }
+
+    /// What an example is called: `image`, `window`.
+    pub fn example(&self) -> &'static str {
+        match self {
+            Task::Image { .. } => "image",
+            Task::Text { .. } => "window",
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Task::Image { channels, height, width, classes } => {
+                write!(f, "images {channels}×{height}×{width} in {classes} classes")
+            }
+            Task::Text { vocabulary, steps } => write!(f, "text of {vocabulary} characters in windows of {steps}"),
+        }
+    }
+}
