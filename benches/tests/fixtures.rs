@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nas_benches::networks;
 use nas_core::Architecture;
-use nas_nn::family::{CnnCell, Family as _, RnnCell, Task, Transformer};
+use nas_nn::family::{CnnCell, Family as _, MbConv, RnnCell, Task, Transformer};
 use nas_nn::optim::{Adam, Optimizer, Sgd};
 use nas_nn::{Feed, Graph, Params, Program, Var};
 use ndarray::ArrayD;
@@ -182,32 +182,56 @@ fn w2_cnn() {
     check("w2_cnn.npz", &[1, 8, 8], networks::small_cnn, &mut sgd(0.1), |name| renamed(name, &names));
 }
 
+/// Our path of a parameter of W4, given the scopes of its blocks and the one of its last layer.
+fn w4_path(name: &str, blocks: [&str; 4], head: &str) -> String {
+    let (layer, last) = name.rsplit_once('.').unwrap();
+    match layer.split('.').collect::<Vec<_>>()[..] {
+        ["stem"] => format!("stem.conv2d.{last}"),
+        ["stem_bn"] => format!("stem.batch_norm.{last}"),
+        ["fc"] => format!("{head}linear.{last}"),
+        ["blocks", number, part] => {
+            let (kind, place) = match part {
+                "pw" => ("conv2d", ""),
+                "dw" => ("conv2d", "_2"),
+                "pj" => ("conv2d", "_3"),
+                "bn1" => ("batch_norm", ""),
+                "bn2" => ("batch_norm", "_2"),
+                _ => ("batch_norm", "_3"),
+            };
+            format!("{}.{kind}{place}.{last}", blocks[number.parse::<usize>().unwrap()])
+        }
+        _ => panic!("{name} is no name of this network"),
+    }
+}
+
 #[test]
 fn w4_mbconv() {
-    let path = |name: &str| {
-        let (layer, last) = name.rsplit_once('.').unwrap();
-        let block = |number: &str| {
-            if number == "0" { String::new() } else { format!("_{}", number.parse::<usize>().unwrap() + 1) }
-        };
-        match layer.split('.').collect::<Vec<_>>()[..] {
-            ["stem"] => format!("stem.conv2d.{last}"),
-            ["stem_bn"] => format!("stem.batch_norm.{last}"),
-            ["fc"] => format!("linear.{last}"),
-            ["blocks", number, part] => {
-                let (kind, place) = match part {
-                    "pw" => ("conv2d", ""),
-                    "dw" => ("conv2d", "_2"),
-                    "pj" => ("conv2d", "_3"),
-                    "bn1" => ("batch_norm", ""),
-                    "bn2" => ("batch_norm", "_2"),
-                    _ => ("batch_norm", "_3"),
-                };
-                format!("block{}.{kind}{place}.{last}", block(number))
-            }
-            _ => panic!("{name} is no name of this network"),
-        }
-    };
+    let path = |name: &str| w4_path(name, ["block", "block_2", "block_3", "block_4"], "");
     check("w4_mbconv.npz", &[3, 32, 32], networks::mobile, &mut sgd(0.05), path);
+}
+
+/// The searched architecture that equals W4, through the family's own builder. Its activation, ReLU6, is not in the default
+/// space: a space file can say it.
+#[test]
+fn w4_through_its_family() {
+    fn network(x: Var<'_>) -> Var<'_> {
+        let mut architecture = Architecture::new().with("activation", "relu6".into());
+        for (stage, (width, kernels)) in [(16, &[3][..]), (24, &[5, 3]), (40, &[5])].into_iter().enumerate() {
+            architecture.set(&format!("stage{stage}.width"), width.into());
+            architecture.set(&format!("stage{stage}.blocks"), i64::try_from(kernels.len()).unwrap().into());
+            for (block, &kernel) in kernels.iter().enumerate() {
+                architecture.set(&format!("stage{stage}.blocks.{block}.expand"), "3x".into());
+                architecture.set(&format!("stage{stage}.blocks.{block}.kernel"), kernel.into());
+                architecture.set(&format!("stage{stage}.blocks.{block}.squeeze_excite"), "none".into());
+            }
+        }
+        let task = Task::Image { channels: 3, height: 32, width: 32, classes: 10 };
+        MbConv.build(&architecture, &task, &[x]).unwrap()
+    }
+    let blocks = ["stage0.block0", "stage1.block0", "stage1.block1", "stage2.block0"];
+    let blocks = blocks.map(|block| format!("{block}.inverted_residual"));
+    let path = |name: &str| w4_path(name, blocks.each_ref().map(String::as_str), "head.");
+    check("w4_mbconv.npz", &[3, 32, 32], network, &mut sgd(0.05), path);
 }
 
 /// Checks a language model of 17 tokens whose recording is `sizes` [steps, examples], with the time first or not.

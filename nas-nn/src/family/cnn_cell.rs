@@ -157,47 +157,7 @@ fn reduction(x: Var<'_>, channels: usize) -> Var<'_> {
 
 #[cfg(test)]
 mod tests {
-    use nas_core::{Purpose, Seed};
-    use rand_chacha::rand_core::SeedableRng as _;
-
     use super::*;
-    use crate::{Feed, Graph, Params, Program};
-
-    const TASK: Task = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
-
-    #[test]
-    fn every_draw_builds_and_trains_a_step() {
-        let space = CnnCell.space(&TASK).unwrap();
-        let mut rng = Seed::new(1).stream(Purpose::Test, 0);
-        let images: Vec<f32> = (0..2 * 784).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-        for _ in 0..40 {
-            let architecture = space.sample(&mut rng);
-            let graph = Graph::new();
-            let logits = CnnCell.build(&architecture, &TASK, &[graph.input("image", &[1, 28, 28])]).unwrap();
-            let loss = logits.cross_entropy(graph.class("label", 10));
-            let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
-            assert_eq!(params.len() as u64, graph.cost().parameters);
-            let mut program = Program::train(&graph, loss, &[], 2).unwrap();
-            let feed = Feed::new(2).with("image", &images).with("label", &[3.0, 7.0]);
-            let loss = program.gradients(&feed, &mut params).unwrap();
-            assert!(loss.is_finite() && program.grads().iter().all(|g| g.is_finite()), "{architecture}");
-        }
-    }
-
-    #[test]
-    fn the_default_is_in_the_space_and_odd_images_fit() {
-        let space = CnnCell.space(&TASK).unwrap();
-        space.validate(&CnnCell.default_architecture()).unwrap();
-        for (height, width) in [(8, 8), (9, 31), (28, 28), (33, 10)] {
-            let task = Task::Image { channels: 3, height, width, classes: 4 };
-            let graph = Graph::new();
-            CnnCell
-                .build(&CnnCell.default_architecture(), &task, &[graph.input("image", &[3, height, width])])
-                .unwrap();
-            graph.check().unwrap();
-        }
-        assert!(CnnCell.space(&Task::Image { channels: 1, height: 7, width: 28, classes: 2 }).is_err());
-    }
 
     fn cell(operations: [&str; 6]) -> Result<Vec<Option<&str>>, FamilyError> {
         let mut architecture = CnnCell.default_architecture();

@@ -1,12 +1,14 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
 mod cnn_cell;
+mod cnn_macro;
+mod mbconv;
 mod nasbench101;
 mod rnn;
 mod rnn_cell;
 mod skeleton;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod text;
 mod transformer;
 
@@ -21,6 +23,8 @@ use crate::train::Recipe;
 pub use crate::task::Task;
 
 pub use cnn_cell::CnnCell;
+pub use cnn_macro::CnnMacro;
+pub use mbconv::MbConv;
 pub use nasbench101::NasBench101;
 pub use rnn::Rnn;
 pub use rnn_cell::RnnCell;
@@ -98,7 +102,15 @@ pub fn usual(task: &Task) -> &'static str {
 
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn), Arc::new(RnnCell), Arc::new(Transformer)]
+    vec![
+        Arc::new(CnnCell),
+        Arc::new(CnnMacro),
+        Arc::new(MbConv),
+        Arc::new(NasBench101),
+        Arc::new(Rnn),
+        Arc::new(RnnCell),
+        Arc::new(Transformer),
+    ]
 }
 
 /// The family called `name`.

@@ -66,7 +66,7 @@ impl Family for NasBench101 {
         let mut x = skeleton::stem(architecture.choice("stem")?, width, inputs[0])?.relu();
         for stage in 0..3 {
             if stage > 0 {
-                x = halved(x);
+                x = skeleton::halved(x);
             }
             for block in 0..depth {
                 x = x.scope(&format!("stage{stage}.cell{block}"), |x| build_cell(&cell, x, width << stage));
@@ -82,12 +82,6 @@ impl Family for NasBench101 {
     fn final_recipe(&self) -> Recipe {
         skeleton::final_recipe()
     }
-}
-
-/// The maximum of 2×2 windows; an odd side is halved upwards.
-fn halved(x: Var<'_>) -> Var<'_> {
-    let odd = x.dim(1) % 2 == 1 || x.dim(2) % 2 == 1;
-    if odd { x.max_pool2d_with(3, 2, 1) } else { x.max_pool2d(2) }
 }
 
 /// The channels of a pruned cell's vertices: `compute_vertex_channels` of the published code.

@@ -106,7 +106,6 @@ impl Family for Rnn {
 mod tests {
     use super::*;
     use crate::Graph;
-    use crate::family::testing::{check_causal, check_overfits, check_two_hundred};
 
     const TASK: Task = Task::Text { vocabulary: 20, steps: 12 };
 
@@ -123,21 +122,6 @@ mod tests {
         let (table, cells) = (20 * 32, 4 * 96 * (32 + 96) + 2 * 4 * 96);
         assert_eq!(parameters("own"), table + cells + 96 * 20 + 20);
         assert_eq!(parameters("tied"), table + cells + 96 * 32 + 32);
-    }
-
-    #[test]
-    fn no_place_sees_a_later_character() {
-        check_causal(&Rnn, &TASK);
-    }
-
-    #[test]
-    fn two_hundred_train_a_step() {
-        check_two_hundred(&Rnn, &TASK);
-    }
-
-    #[test]
-    fn the_default_overfits() {
-        check_overfits(&Rnn);
     }
 
     #[test]

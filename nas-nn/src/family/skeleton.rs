@@ -1,4 +1,4 @@
-//! What families of convolutional cells share: stems, limits and recipes of small images.
+//! What families for images share: stems, limits, halving and recipes of small images.
 
 use super::FamilyError;
 use crate::data::Augment;
@@ -9,9 +9,9 @@ use crate::train::Recipe;
 /// Stems of the default spaces: each halves the image. `conv3x3`, which does not, can be written into a space file.
 pub(super) const STEMS: [&str; 3] = ["conv3x3_s2", "conv5x5_s2", "conv3x3_pool"];
 
-/// The most cells of a stage. A space file that allows more is refused at once instead of planning networks of thousands of
-/// layers, each of which takes seconds.
-const DEEPEST: usize = 32;
+/// The most layers of a network, or cells or blocks of a stage of it. A space file that allows more is refused at once instead
+/// of planning networks of thousands of layers, each of which takes seconds.
+pub(super) const DEEPEST: usize = 32;
 
 /// Refuses images too small for a stem and two stages more.
 pub(super) fn check_size(family: &str, height: usize, width: usize) -> Result<(), FamilyError> {
@@ -43,6 +43,12 @@ pub(super) fn stem<'g>(name: &str, width: usize, input: Var<'g>) -> Result<Var<'
     };
     let x = input.scope("stem", |x| x.conv(stem).batch_norm());
     Ok(if name == "conv3x3_pool" { x.max_pool2d(2) } else { x })
+}
+
+/// The maximum of 2×2 windows; an odd side is halved upwards, as the convolutions of the stems do it.
+pub(super) fn halved(x: Var<'_>) -> Var<'_> {
+    let odd = x.dim(1) % 2 == 1 || x.dim(2) % 2 == 1;
+    if odd { x.max_pool2d_with(3, 2, 1) } else { x.max_pool2d(2) }
 }
 
 /// Three epochs of the [final recipe](final_recipe).

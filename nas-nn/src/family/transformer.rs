@@ -189,7 +189,6 @@ mod tests {
     use nas_core::{Purpose, Seed};
 
     use super::*;
-    use crate::family::testing::{check_causal, check_overfits, check_two_hundred};
     use crate::{Feed, Graph, Params, Program};
 
     const TASK: Task = Task::Text { vocabulary: 20, steps: 12 };
@@ -220,21 +219,6 @@ mod tests {
         // Behind every sum stands a norm already.
         assert_eq!(parameters(&with(&[("norm_place", "post")])), own - norm);
         assert_eq!(parameters(&with(&[("norm", "rms")])), own - 5 * 96);
-    }
-
-    #[test]
-    fn two_hundred_train_a_step() {
-        check_two_hundred(&Transformer, &TASK);
-    }
-
-    #[test]
-    fn no_place_sees_a_later_character() {
-        check_causal(&Transformer, &TASK);
-    }
-
-    #[test]
-    fn the_default_overfits() {
-        check_overfits(&Transformer);
     }
 
     /// The last logits for characters and for the same with two of them, not the last, exchanged. One block without positions cannot

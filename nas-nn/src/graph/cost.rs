@@ -49,9 +49,11 @@ pub struct Part {
 
 impl Graph {
     /// The graph by its outermost scopes, in order; ops outside of all scopes are parts of their own.
+    /// Parameters that several ops read (tied weights) count once, for the first.
     pub fn parts(&self) -> Vec<Part> {
         self.with_nodes(|nodes| {
             let mut parts: Vec<Part> = Vec::new();
+            let mut counted = vec![false; nodes.len()];
             for node in nodes {
                 let Kind::Op(op) = &node.kind else { continue };
                 let path = node.path.split('.').next().unwrap_or_default();
@@ -62,9 +64,10 @@ impl Graph {
                 let part = parts.last_mut().expect("just pushed");
                 let shapes: Vec<_> = node.inputs.iter().map(|id| &nodes[id.index()].shape).collect();
                 part.cost.madds += op.madds(&shapes, &node.shape);
-                for input in &node.inputs {
-                    let input = &nodes[input.index()];
-                    if let Kind::Parameter(_) = input.kind {
+                for id in &node.inputs {
+                    let input = &nodes[id.index()];
+                    let known = std::mem::replace(&mut counted[id.index()], true);
+                    if let (Kind::Parameter(_), false) = (&input.kind, known) {
                         part.cost.parameters += input.shape.len() as u64;
                     }
                 }
