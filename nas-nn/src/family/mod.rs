@@ -1,6 +1,7 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
 mod cnn_cell;
+mod mlp;
 mod nasbench101;
 mod rnn;
 mod skeleton;
@@ -16,6 +17,7 @@ use crate::train::Recipe;
 pub use crate::task::Task;
 
 pub use cnn_cell::CnnCell;
+pub use mlp::Mlp;
 pub use nasbench101::NasBench101;
 pub use rnn::Rnn;
 
@@ -67,7 +69,7 @@ pub trait Family: Send + Sync {
     /// The network that an engineer would take without a search: the control of every study.
     fn default_architecture(&self) -> Architecture;
 
-    /// The answer (logits of the target's classes) of the network that `architecture` describes, for `inputs`, those of
+    /// The answer (logits of the target's classes, or a number) of the network that `architecture` describes, for `inputs`, those of
     /// [`Task::inputs`].
     ///
     /// # Errors
@@ -79,6 +81,14 @@ pub trait Family: Send + Sync {
 
     /// How a chosen network is trained in the end: to the full.
     fn final_recipe(&self) -> Recipe;
+
+    /// `recipe` with what `architecture` decides of it, for families whose space holds some of it.
+    ///
+    /// # Errors
+    /// When such a decision is no number.
+    fn tuned(&self, _architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
+        Ok(recipe.clone())
+    }
 }
 
 /// The name of the space that is searched for `task` unless another is asked for.
@@ -86,12 +96,13 @@ pub fn usual(task: &Task) -> &'static str {
     match task {
         Task::Image { .. } => "cnn_cell",
         Task::Text { .. } => "rnn",
+        Task::Table { .. } => "mlp",
     }
 }
 
 /// All families by name.
 pub fn families() -> Vec<Arc<dyn Family>> {
-    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn)]
+    vec![Arc::new(CnnCell), Arc::new(NasBench101), Arc::new(Rnn), Arc::new(Mlp)]
 }
 
 /// The family called `name`.
@@ -108,7 +119,7 @@ pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
 fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
     match *task {
         Task::Image { channels, height, width, classes } => Ok([channels, height, width, classes]),
-        Task::Text { .. } => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
+        _ => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
     }
 }
 
@@ -116,7 +127,7 @@ fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
 fn text_task(family: &str, task: &Task) -> Result<usize, FamilyError> {
     match *task {
         Task::Text { vocabulary, .. } => Ok(vocabulary),
-        Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
+        _ => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
     }
 }
 

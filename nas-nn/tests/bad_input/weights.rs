@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nas_core::{Seed, Value};
 use nas_nn::Network;
-use nas_nn::data::{Augment, Images};
-use nas_nn::family::{CnnCell, Family as _, Task};
+use nas_nn::data::{Augment, Dataset, Images};
+use nas_nn::family::{CnnCell, Family as _};
 use nas_nn::train::{Recipe, TrainOptions};
 
 /// A network of a few thousand numbers, saved as `a`: its files' contents.
@@ -21,7 +21,6 @@ fn saved(folder: &Path) -> (Vec<u8>, String) {
         pixels: (0..4 * 64).map(|i| (i * 37 % 251) as u8).collect(),
         labels: vec![0, 1, 0, 1],
     };
-    let task = Task::Image { channels: 1, height: 8, width: 8, classes: 2 };
     let mut architecture = CnnCell.default_architecture().with("width", Value::Integer(1));
     for (decision, operation) in [("cell.op_0_1", "none"), ("cell.op_1_2", "none"), ("cell.op_0_3", "conv1x1")] {
         architecture = architecture.with(decision, Value::Choice(operation.to_owned()));
@@ -30,8 +29,7 @@ fn saved(folder: &Path) -> (Vec<u8>, String) {
     let network = Network::train(
         Arc::new(CnnCell),
         &architecture,
-        task,
-        &images,
+        &Dataset::Images(images),
         &recipe,
         Seed::new(1),
         TrainOptions::default(),
