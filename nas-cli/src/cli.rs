@@ -78,6 +78,29 @@ pub(crate) enum Demo {
     Images,
     /// A part of Shakespeare's plays
     Text,
+    /// A part of Adult: who earns more than 50,000 dollars
+    Table,
+}
+
+/// How the target of a table is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Answer {
+    /// As one of some classes
+    Class,
+    /// As a number
+    Number,
+}
+
+/// Which column of a table is answered, and how.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Columns {
+    /// The column of a table that is answered [default: the last one]
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub(crate) target: Option<String>,
+
+    /// What the target of a table is [default: a class if it is text or has at most 20 whole numbers, else a number]
+    #[arg(long, value_enum, value_name = "KIND", requires = "data")]
+    pub(crate) answer: Option<Answer>,
 }
 
 #[derive(Debug, Args, Default)]
@@ -86,17 +109,21 @@ pub(crate) enum Demo {
   nas search --trials 40 --seed 7             exactly 40 trials
   nas search my-images/ --time 10m            four IDX files in a folder
   nas search --demo text --space rnn          a language model of characters; a text of your own: book.txt
+  nas search houses.csv --target price        a column of a table from the others
   nas search --agent random --trials 40       the control: no learning
   nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
-    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not), or a text (.txt) [default: the embedded Fashion-MNIST subset]
+    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not), a text (.txt), a table (.csv or .tsv with a header; gzipped or not), or a folder with train.csv and test.csv [default: the embedded Fashion-MNIST subset]
     pub(crate) data: Option<PathBuf>,
 
     /// Search on embedded data
     #[arg(long, value_enum, conflicts_with = "data")]
     pub(crate) demo: Option<Demo>,
+
+    #[command(flatten)]
+    pub(crate) columns: Columns,
 
     #[command(flatten)]
     pub(crate) settings: Settings,
@@ -133,7 +160,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -329,7 +356,8 @@ pub(crate) struct Evaluate {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
-    /// A folder of IDX files or a text, whose test part is used, or a file of images; if absent, the data of the model's study
+    /// A folder of IDX files or a text, whose test part is used; a table, all of whose rows are used; or a file of images; if absent, the
+    /// test part of the model's study
     pub(crate) data: Option<PathBuf>,
 
     /// The labels of DATA, when it is a file of images
@@ -340,13 +368,14 @@ pub(crate) struct Evaluate {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   nas predict studies/fashion-mnist-mini t10k-images-idx3-ubyte.gz > predictions.csv
-  nas predict studies/shakespeare-mini prompt.txt --length 500")]
+  nas predict studies/shakespeare-mini prompt.txt --length 500
+  nas predict studies/houses new-houses.csv -o prices.csv")]
 pub(crate) struct Predict {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
     /// A file of images in IDX form, gzipped or not, or a folder of IDX files, whose test images are used; for a network of text, a
-    /// file whose text is continued
+    /// file whose text is continued; for a network of a table, a table with the same columns, with or without the target
     pub(crate) data: PathBuf,
 
     /// How many characters continue a text
@@ -408,12 +437,15 @@ pub(crate) enum Data {
 
 #[derive(Debug, Args)]
 pub(crate) struct DataPath {
-    /// A folder of IDX files, or a text (.txt) [default: the embedded images]
+    /// A folder of IDX files, a text (.txt), or a table (.csv or .tsv) [default: the embedded images]
     pub(crate) data: Option<PathBuf>,
 
     /// Look at embedded data
     #[arg(long, value_enum, conflicts_with = "data")]
     pub(crate) demo: Option<Demo>,
+
+    #[command(flatten)]
+    pub(crate) columns: Columns,
 }
 
 #[derive(Debug, Args)]

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use nas_core::{EarlyStopping, SearchSpace};
-use nas_nn::data::TrainTest;
+use nas_nn::data::{Columns, TrainTest, Wanted};
 use nas_nn::family::{self, Family, Task};
 use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Demo, Settings};
+use crate::cli::{self, Demo, Settings};
 use crate::error::{Error, Kind, Result};
 
 /// Where the examples come from.
@@ -19,21 +19,38 @@ pub(crate) enum Source {
     Embedded,
     /// The embedded text.
     EmbeddedText,
-    /// A folder of images, or a text.
+    /// The embedded table.
+    EmbeddedTable,
+    /// A folder of images, a text, or a table whose last column is answered.
     Path(PathBuf),
+    /// A table.
+    Table {
+        /// The file, or the folder of both parts.
+        path: PathBuf,
+        /// What is answered.
+        columns: Columns,
+    },
 }
 
 impl Source {
-    pub(crate) fn of(path: Option<&Path>, demo: Option<Demo>) -> Result<Self> {
+    pub(crate) fn of(path: Option<&Path>, demo: Option<Demo>, columns: &cli::Columns) -> Result<Self> {
         let Some(path) = path else {
             return Ok(match demo {
                 None | Some(Demo::Images) => Source::Embedded,
                 Some(Demo::Text) => Source::EmbeddedText,
+                Some(Demo::Table) => Source::EmbeddedTable,
             });
         };
         // Stored whole, so that the study can be resumed from anywhere.
         let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
-        Ok(Source::Path(absolute))
+        if columns.target.is_none() && columns.answer.is_none() {
+            return Ok(Source::Path(absolute));
+        }
+        let answer = columns.answer.map(|answer| match answer {
+            cli::Answer::Class => Wanted::Class,
+            cli::Answer::Number => Wanted::Number,
+        });
+        Ok(Source::Table { path: absolute, columns: Columns { target: columns.target.clone(), answer } })
     }
 
     /// The data, which must be what the study began with.
@@ -52,7 +69,9 @@ impl Source {
         Ok(match self {
             Source::Embedded => nas_nn::data::demo::fashion_mnist_mini()?,
             Source::EmbeddedText => nas_nn::data::demo::shakespeare_mini()?,
+            Source::EmbeddedTable => nas_nn::data::demo::adult_mini()?,
             Source::Path(path) => nas_nn::data::open(path)?,
+            Source::Table { path, columns } => nas_nn::data::open_table(path, columns)?,
         })
     }
 
@@ -61,7 +80,8 @@ impl Source {
         match self {
             Source::Embedded => "fashion-mnist-mini".to_owned(),
             Source::EmbeddedText => "shakespeare-mini".to_owned(),
-            Source::Path(path) => {
+            Source::EmbeddedTable => "adult-mini".to_owned(),
+            Source::Path(path) | Source::Table { path, .. } => {
                 path.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
             }
         }

@@ -100,6 +100,7 @@ impl Evaluator for ChildTrainer {
         if cost.memory > self.max_memory {
             return Err(Failure::OutOfMemory { needed: cost.memory, limit: self.max_memory });
         }
+        let recipe = self.family.tuned(&trial.architecture, &self.recipe).map_err(infeasible)?;
         let graph = Graph::new();
         let smoothing = self.recipe.label_smoothing;
         let network =
@@ -116,7 +117,7 @@ impl Evaluator for ChildTrainer {
             &mut params,
             &self.train,
             &self.preparation,
-            &self.recipe,
+            &recipe,
             trial.seed,
             TrainOptions { threads: self.threads, profile: false },
             &mut progress,

@@ -44,7 +44,7 @@ pub struct About {
     pub classes: Vec<String>,
     /// How examples are prepared; fitted on the training data.
     pub preparation: Preparation,
-    /// The recipe it was trained by.
+    /// The recipe it was trained by, with what its architecture decides of it.
     pub recipe: Recipe,
     /// The seed of its training.
     pub seed: Seed,
@@ -74,6 +74,12 @@ impl About {
                     return Err(format!("its alphabet has {found} characters and its task {vocabulary}"));
                 }
             }
+            (task @ Task::Table { .. }, Preparation::Table(preparation)) => {
+                preparation.check(task)?;
+                if preparation.schema.classes.as_ref().unwrap_or(&Vec::new()) != &self.classes {
+                    return Err("its classes are not those of its columns".to_owned());
+                }
+            }
             (task, preparation) => return Err(format!("its preparation is not for {task}: {preparation:?}")),
         }
         let classes = self.task.target().classes.unwrap_or(0);
@@ -99,6 +105,7 @@ impl Network {
         listener: &mut dyn Listener,
     ) -> Result<Self, NetworkError> {
         let (task, preparation) = (data.task(), data.prepare());
+        let recipe = &family.tuned(architecture, recipe)?;
         let graph = Graph::new();
         let model = family::model(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
         let mut params = Params::init(&graph, &mut seed.stream(Purpose::Init, 0));
@@ -168,7 +175,7 @@ impl Network {
         Ok(train::evaluate(&graph, net.answer, &self.params, data, &self.about.preparation, self.threads)?)
     }
 
-    /// The class probabilities of every target, one row a target.
+    /// The class probabilities of every target, one row a target; or the number that is answered, in the target's unit.
     ///
     /// # Errors
     /// When the examples are not of the size it was trained on.
@@ -225,6 +232,12 @@ impl Network {
 
     /// Whether the data's examples are of the form the network was trained on.
     fn check(&self, data: &Dataset) -> Result<(), NetworkError> {
+        if let (Dataset::Table(table), Preparation::Table(preparation)) = (data, &self.about.preparation)
+            && table.schema != preparation.schema
+        {
+            let message = "the columns of the data are not those that the network was trained on";
+            return Err(NetworkError::Data(message.to_owned()));
+        }
         let (found, trained) = (data.task(), &self.about.task);
         if found.inputs() == trained.inputs() {
             return Ok(());

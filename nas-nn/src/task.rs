@@ -29,6 +29,28 @@ pub enum Task {
         /// Characters that an example has.
         steps: usize,
     },
+    /// A column of a table from its other columns.
+    Table {
+        /// Numbers of a row, with those that say whether a number is missing.
+        numbers: usize,
+        /// How many categories each column of categories has.
+        categories: Vec<usize>,
+        /// What is answered.
+        answer: Answer,
+    },
+}
+
+/// What is answered of a row of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// One of so many classes.
+    Class {
+        /// The number of classes.
+        classes: usize,
+    },
+    /// A number.
+    Number,
 }
 
 /// One input of a network, or its target.
@@ -76,6 +98,11 @@ impl Task {
         match *self {
             Task::Image { channels, height, width, .. } => vec![Field::numbers("image", &[channels, height, width])],
             Task::Text { vocabulary, steps } => vec![Field::classes("characters", vocabulary, &[steps])],
+            Task::Table { numbers, ref categories, .. } => {
+                let (columns, all) = (categories.len(), categories.iter().sum());
+                let fields = [Field::numbers("numbers", &[numbers]), Field::classes("categories", all, &[columns])];
+                fields.into_iter().filter(|field| !field.is_empty()).collect()
+            }
         }
     }
 
@@ -84,29 +111,36 @@ impl Task {
         match *self {
             Task::Image { classes, .. } => Field::classes("label", classes, &[]),
             Task::Text { vocabulary, steps } => Field::classes("next", vocabulary, &[steps]),
+            Task::Table { answer: Answer::Class { classes }, .. } => Field::classes("label", classes, &[]),
+            Task::Table { answer: Answer::Number, .. } => Field::numbers("value", &[1]),
         }
     }
 
-    /// The loss of an `answer`, logits of the target's classes.
+    /// The loss of an `answer`: logits of the target's classes, or a number in standard deviations of the target from its mean.
     pub fn loss<'g>(&self, answer: Var<'g>, target: Var<'g>, label_smoothing: f32) -> Var<'g> {
         match self {
-            Task::Image { .. } | Task::Text { .. } => answer.cross_entropy_smooth(target, label_smoothing),
+            Task::Image { .. } | Task::Text { .. } | Task::Table { answer: Answer::Class { .. }, .. } => {
+                answer.cross_entropy_smooth(target, label_smoothing)
+            }
+            Task::Table { answer: Answer::Number, .. } => answer.mse(target),
         }
     }
 
-    /// What a search is for: `accuracy` for images, `bits_per_character` for text.
+    /// What a search is for: `accuracy` for images and classes of rows, `bits_per_character` for text, `rmse` for numbers.
     pub fn objective(&self) -> Objective {
         match self {
-            Task::Image { .. } => Objective::maximize("accuracy"),
+            Task::Image { .. } | Task::Table { answer: Answer::Class { .. }, .. } => Objective::maximize("accuracy"),
+            Task::Table { answer: Answer::Number, .. } => Objective::minimize("rmse"),
             Task::Text { .. } => Objective::minimize("bits_per_character"),
         }
     }
 
-    /// What an example is called: `image`, `window`.
+    /// What an example is called: `image`, `window`, `row`.
     pub fn example(&self) -> &'static str {
         match self {
             Task::Image { .. } => "image",
             Task::Text { .. } => "window",
+            Task::Table { .. } => "row",
         }
     }
 }
@@ -118,6 +152,13 @@ impl fmt::Display for Task {
                 write!(f, "images {channels}×{height}×{width} in {classes} classes")
             }
             Task::Text { vocabulary, steps } => write!(f, "text of {vocabulary} characters in windows of {steps}"),
+            Task::Table { numbers, categories, answer } => {
+                write!(f, "rows of {numbers} numbers and {} categories, answered by ", categories.len())?;
+                match answer {
+                    Answer::Class { classes } => write!(f, "one of {classes} classes"),
+                    Answer::Number => f.write_str("a number"),
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use nas_core::{Metrics, Purpose, Seed};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::data::{Augment, Dataset, Preparation};
+use crate::data::{Augment, Dataset, Preparation, Scale, TablePreparation};
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
 use crate::optim::{Adam, Optimizer, Schedule, Sgd};
@@ -295,7 +295,8 @@ fn answers(
     Ok(())
 }
 
-/// The class probabilities of every image in `data`, `classes` each, in order, by that many threads.
+/// The class probabilities of every target in `data`, `classes` each, in order, by that many threads; or the numbers that are answered, in
+/// the target's unit.
 ///
 /// # Errors
 /// When something does not fit.
@@ -308,6 +309,13 @@ pub fn predict(
     threads: usize,
 ) -> Result<Vec<f32>, TrainError> {
     let mut result = Vec::new();
+    if data.task().target().classes.is_none() {
+        let scale = target_scale(preparation);
+        answers(graph, logits, params, data, preparation, threads, |rows, _| {
+            result.extend(rows.iter().map(|&z| scale.back(f64::from(z)) as f32));
+        })?;
+        return Ok(result);
+    }
     answers(graph, logits.softmax(), params, data, preparation, threads, |rows, _| result.extend_from_slice(rows))?;
     Ok(result)
 }
@@ -316,13 +324,15 @@ pub fn predict(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// `accuracy`, the share of targets whose logit is the largest; `loss`, the mean cross-entropy in nats, without smoothing. Of
-    /// text also `bits_per_character` and `perplexity`.
+    /// text also `bits_per_character` and `perplexity`. Where a number is answered: `rmse`, `mae` (in the target's unit), `loss` (the mean
+    /// square in standard deviations of the training targets) and `r2`, the share of the variance of these targets that is explained,
+    /// if they have any.
     pub metrics: Metrics,
     /// The number of examples.
     pub examples: usize,
 }
 
-/// How good the logits of a graph are on `data`, by that many threads.
+/// How good the logits of a graph, or the numbers that it answers, are on `data`, by that many threads.
 ///
 /// # Errors
 /// When something does not fit.
@@ -335,7 +345,9 @@ pub fn evaluate(
     threads: usize,
 ) -> Result<Evaluation, TrainError> {
     let task = data.task();
-    let classes = task.target().classes.unwrap_or(1);
+    let Some(classes) = task.target().classes else {
+        return errors(graph, logits, params, data, preparation, threads);
+    };
     let (mut right, mut loss, mut targets) = (0_usize, 0.0, 0_usize);
     answers(graph, logits.softmax(), params, data, preparation, threads, |rows, labels| {
         for (row, &label) in rows.chunks_exact(classes).zip(labels) {
@@ -351,6 +363,46 @@ pub fn evaluate(
     if let Task::Text { .. } = task {
         metrics.set("bits_per_character", loss / std::f64::consts::LN_2);
         metrics.set("perplexity", loss.exp());
+    }
+    Ok(Evaluation { metrics, examples: data.len() })
+}
+
+/// The scale of a target that is a number.
+fn target_scale(preparation: &Preparation) -> Scale {
+    match preparation {
+        Preparation::Table(TablePreparation { target: Some(scale), .. }) => *scale,
+        other => panic!("a number is answered, and its preparation is {other:?}"),
+    }
+}
+
+/// How far the numbers that a graph answers are from their targets.
+fn errors(
+    graph: &Graph,
+    answer: Var<'_>,
+    params: &Params,
+    data: &Dataset,
+    preparation: &Preparation,
+    threads: usize,
+) -> Result<Evaluation, TrainError> {
+    let scale = target_scale(preparation);
+    let (mut squares, mut distances) = (0.0, 0.0);
+    let mut targets = Vec::with_capacity(data.len());
+    answers(graph, answer, params, data, preparation, threads, |rows, values| {
+        for (&z, &y) in rows.iter().zip(values) {
+            let error = f64::from(z) - f64::from(y);
+            squares += error * error;
+            distances += error.abs();
+            targets.push(f64::from(y));
+        }
+    })?;
+    let n = targets.len().max(1) as f64;
+    let mean = targets.iter().sum::<f64>() / n;
+    let variance = targets.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / n;
+    let loss = squares / n;
+    let mut metrics = Metrics::new().with("rmse", scale.std * loss.sqrt()).with("mae", scale.std * distances / n);
+    metrics.set("loss", loss);
+    if variance > 0.0 {
+        metrics.set("r2", 1.0 - loss / variance);
     }
     Ok(Evaluation { metrics, examples: data.len() })
 }

@@ -10,5 +10,6 @@ mod external;
 mod images;
 mod nas;
 mod study;
+mod tables;
 mod tour;
 mod usage;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value::duration;
-use super::{Demo, Program, Settings};
+use super::{Columns, Demo, Program, Settings};
 
 #[derive(Debug, Args, Default)]
 #[command(after_help = "Examples:
@@ -20,12 +20,15 @@ use super::{Demo, Program, Settings};
 Each search is a study of its own in the comparison's folder. Search i of every agent has the same seed, so the same
 split of the data, and is compared in pairs. --final-seeds is 0 unless it is given: no final training.")]
 pub(crate) struct Comparison {
-    /// A folder of IDX files [default: the embedded images]; or the folder of a comparison, which is then continued
+    /// A folder of IDX files, a text (.txt) or a table (.csv) [default: the embedded images]; or the folder of a comparison, which is then continued
     pub(crate) data: Option<PathBuf>,
 
     /// Compare on embedded data
     #[arg(long, value_enum, conflicts_with = "data")]
     pub(crate) demo: Option<Demo>,
+
+    #[command(flatten)]
+    pub(crate) columns: Columns,
 
     /// Who is compared, separated by commas [default: the agent of --agent, and random]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

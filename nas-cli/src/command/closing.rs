@@ -7,7 +7,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nas_core::{Architecture, Direction, Failure, Metrics, Objective, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
-use nas_nn::family::{self, Family};
+use nas_nn::family::{self, Family, Task};
 use nas_nn::network::Network;
 use nas_nn::program::Profile;
 use nas_nn::train::{Listener, Recipe, TrainOptions};
@@ -147,8 +147,10 @@ pub(crate) fn close(
     output.answer(format!("\nThe model is {}", weights.display()));
     let study = output::typed(folder.path());
     let data = match &config.source {
-        Source::Embedded | Source::EmbeddedText => String::new(),
-        Source::Path(path) => format!(" {}", output::typed(path)),
+        // A table named here would be scored with its training rows.
+        _ if matches!(config.task, Task::Table { .. }) => String::new(),
+        Source::Embedded | Source::EmbeddedText | Source::EmbeddedTable => String::new(),
+        Source::Path(path) | Source::Table { path, .. } => format!(" {}", output::typed(path)),
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));
     Ok(())

@@ -11,7 +11,7 @@ use crate::output::Output;
 /// Reads a data set whole and describes it.
 pub(crate) fn run(command: &cli::Data, output: Output) -> Result<()> {
     let cli::Data::Check(args) = command;
-    let data = Source::of(args.data.as_deref(), args.demo)?.open()?;
+    let data = Source::of(args.data.as_deref(), args.demo, &args.columns)?.open()?;
     let mut report = describe(&data);
     // What a search would say before it starts, at the settings it has by itself.
     if let Err(error) = search::check_data(&data) {

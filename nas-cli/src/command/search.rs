@@ -54,7 +54,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let from = settings.warm_start.clone();
     let Networks { config, space, data, early_stopping } =
-        networks(Source::of(args.data.as_deref(), args.demo)?, settings, limits, workers)?;
+        networks(Source::of(args.data.as_deref(), args.demo, &args.columns)?, settings, limits, workers)?;
     let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
     let warm_start = super::warm_start::read(from.as_deref(), &config.agent, &space)?;
     let (train, validation) = split(&data.train, &config, seed)?;

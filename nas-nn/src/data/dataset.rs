@@ -3,17 +3,19 @@
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Augment, DataError, Images, Normalize, Text, stratified};
+use super::{Augment, DataError, Images, Normalize, Table, TablePreparation, Text, Values, shuffled, stratified};
 use crate::Rng;
 use crate::task::Task;
 
 /// Examples of one task, in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Dataset {
     /// Labelled images.
     Images(Images),
     /// Windows of a text.
     Text(Text),
+    /// Rows of a table.
+    Table(Table),
 }
 
 /// What is done to examples before a network sees them; fitted on training data alone, and kept with the network.
@@ -27,6 +29,8 @@ pub enum Preparation {
         /// By number; the first stands for all others.
         alphabet: String,
     },
+    /// Numbers are standardised and categories numbered.
+    Table(TablePreparation),
 }
 
 impl Dataset {
@@ -37,6 +41,7 @@ impl Dataset {
                 Task::Image { channels: *channels, height: *height, width: *width, classes: *classes }
             }
             Dataset::Text(text) => Task::Text { vocabulary: text.alphabet.len(), steps: text.steps },
+            Dataset::Table(table) => table.schema.task(),
         }
     }
 
@@ -45,6 +50,7 @@ impl Dataset {
         match self {
             Dataset::Images(images) => images.len(),
             Dataset::Text(text) => text.len(),
+            Dataset::Table(table) => table.len(),
         }
     }
 
@@ -53,11 +59,12 @@ impl Dataset {
         self.len() == 0
     }
 
-    /// The names of the target's classes.
+    /// The names of the target's classes; none if it is a number.
     pub fn class_names(&self) -> Vec<String> {
         match self {
             Dataset::Images(images) => images.class_names.clone(),
             Dataset::Text(text) => text.alphabet.iter().map(char::to_string).collect(),
+            Dataset::Table(table) => table.schema.classes.clone().unwrap_or_default(),
         }
     }
 
@@ -68,7 +75,8 @@ impl Dataset {
         order
     }
 
-    /// Two parts, the second with `share` of the examples: of every class of images, drawn from `rng`; the end of a text.
+    /// Two parts, the second with `share` of the examples: of every class of images or rows, drawn from `rng`; the end of
+    /// a text.
     ///
     /// # Errors
     /// When a class that occurs has fewer than two examples, or a text a single window.
@@ -85,6 +93,13 @@ impl Dataset {
                 let (first, second) = text.split(share);
                 Ok((Dataset::Text(first), Dataset::Text(second)))
             }
+            Dataset::Table(table) => {
+                let (first, second) = match (&table.target, &table.schema.classes) {
+                    (Values::Categories(labels), Some(names)) => stratified(labels, names.len(), share, rng)?,
+                    _ => shuffled(table.len(), share, rng),
+                };
+                Ok((Dataset::Table(table.subset(&first)), Dataset::Table(table.subset(&second))))
+            }
         }
     }
 
@@ -93,6 +108,7 @@ impl Dataset {
         match self {
             Dataset::Images(images) => Preparation::Images(Normalize::fit(images)),
             Dataset::Text(text) => Preparation::Text { alphabet: text.alphabet.iter().collect() },
+            Dataset::Table(table) => Preparation::Table(TablePreparation::fit(table)),
         }
     }
 
@@ -116,6 +132,9 @@ impl Dataset {
                 }
             }
             (Dataset::Text(text), Preparation::Text { .. }, [characters, next]) => text.fill(indices, characters, next),
+            (Dataset::Table(table), Preparation::Table(preparation), fields) => {
+                table.fill(indices, preparation, fields);
+            }
             (_, preparation, fields) => panic!("{} fields, prepared by {preparation:?}", fields.len()),
         }
     }

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::csv::table_of;
 use super::idx::Idx;
 use super::open::{join, open_text};
 use super::{DataError, TrainTest};
@@ -49,6 +50,16 @@ pub fn shakespeare_mini() -> Result<TrainTest, DataError> {
     open_text(bytes, path, "the embedded text of Shakespeare".to_owned())
 }
 
+/// 8,000 rows of Adult (Becker & Kohavi, 1996; CC BY 4.0): who earned more than 50,000 dollars a year, by a census of 1994. They are
+/// read by the reader of users' files.
+///
+/// # Errors
+/// Never, unless the program itself is damaged.
+pub fn adult_mini() -> Result<TrainTest, DataError> {
+    let bytes = include_bytes!("../../data/adult-mini/adult.csv.gz");
+    table_of(bytes, Path::new("adult.csv.gz"), "the embedded part of Adult".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +74,18 @@ mod tests {
             test.characters.iter().all(|&character| character > 0),
             "all its characters occur in the training part"
         );
+    }
+
+    #[test]
+    fn the_table_has_its_columns() {
+        let data = adult_mini().unwrap();
+        let (Dataset::Table(train), Dataset::Table(test)) = (&data.train, &data.test) else { panic!("no table") };
+        assert_eq!((train.len(), test.len(), train.schema.columns.len()), (6400, 1600, 14));
+        assert_eq!(train.schema.classes.as_deref(), Some(&["<=50K".to_owned(), ">50K".to_owned()][..]));
+        let report = crate::data::describe(&data).to_string();
+        assert!(report.contains("workclass       6 categories, 361 missing"), "{report}");
+        assert!(report.contains("age             numbers 17 to 90, mean 38."), "{report}");
+        assert!(report.contains("the commonest class as every answer: test accuracy 0.7"), "{report}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::describe_table::{TableReport, describe_table};
 use super::{Dataset, Images, Normalize, Text, TrainTest};
 
 /// What a data set is, and what is wrong with it.
@@ -15,6 +16,8 @@ pub enum Report {
     Images(ImageReport),
     /// Of a text.
     Text(TextReport),
+    /// Of a table.
+    Table(TableReport),
 }
 
 impl Report {
@@ -23,6 +26,7 @@ impl Report {
         match self {
             Report::Images(report) => report.problems.push(problem),
             Report::Text(report) => report.problems.push(problem),
+            Report::Table(report) => report.problems.push(problem),
         }
     }
 
@@ -31,6 +35,7 @@ impl Report {
         match self {
             Report::Images(report) => &report.problems,
             Report::Text(report) => &report.problems,
+            Report::Table(report) => &report.problems,
         }
     }
 }
@@ -40,6 +45,7 @@ impl fmt::Display for Report {
         match self {
             Report::Images(report) => report.fmt(f),
             Report::Text(report) => report.fmt(f),
+            Report::Table(report) => report.fmt(f),
         }?;
         if self.problems().is_empty() {
             return write!(f, "\nNo problems found.");
@@ -92,6 +98,7 @@ pub fn describe(data: &TrainTest) -> Report {
     match (&data.train, &data.test) {
         (Dataset::Images(train), Dataset::Images(test)) => Report::Images(describe_images(&data.source, train, test)),
         (Dataset::Text(train), Dataset::Text(test)) => Report::Text(describe_text(&data.source, train, test)),
+        (Dataset::Table(train), Dataset::Table(test)) => Report::Table(describe_table(&data.source, train, test)),
         _ => unreachable!("both parts of a data set are of one kind"),
     }
 }

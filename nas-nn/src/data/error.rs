@@ -162,11 +162,43 @@ pub enum DataError {
         /// The first byte that is none, from 0.
         at: usize,
     },
+    /// A table that cannot be used as a whole.
+    #[error("{path}: {message}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A row of a table with more or fewer values than the header.
+    #[error("{path}, line {line}: it has {found} values and the header {expected}")]
+    RowLength {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Values there.
+        found: usize,
+        /// Values needed.
+        expected: usize,
+    },
+    /// A value of a table that cannot be used.
+    #[error("{path}, line {line}, column \"{column}\": {message}")]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column's name.
+        column: String,
+        /// Why.
+        message: String,
+    },
     /// A training part that cannot be split.
     #[error("the training part is a single window of text; trials need another one to be scored on")]
     OneWindow,
     /// A class with too few examples to be split.
-    #[error("class {class} has {count} training images; {need} are needed so that every part has one")]
+    #[error("class {class} has {count} training examples; {need} are needed so that every part has one")]
     ClassTooSmall {
         /// The class.
         class: usize,

@@ -1,21 +1,28 @@
 //! Data: readers, splits, batches, augmentation. One format a file.
 
 mod augment;
+mod csv;
 mod dataset;
 pub mod demo;
 mod describe;
+mod describe_table;
 mod error;
 mod idx;
 mod images;
 mod open;
 mod split;
+mod table;
 mod text;
 
 pub use augment::Augment;
+pub use csv::{Columns, Wanted, open_table, read_rows};
 pub use dataset::{Dataset, Preparation};
 pub use describe::{Report, describe};
+pub use describe_table::TableReport;
 pub use error::DataError;
 pub use images::{Images, Normalize};
 pub use open::{TrainTest, open, open_images, open_labelled};
+use split::shuffled;
 pub use split::stratified;
+pub use table::{Column, Kind, Scale, Schema, Table, TablePreparation, Values};
 pub use text::Text;

@@ -4,10 +4,10 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Dataset, Images, text};
+use super::{DataError, Dataset, Images, csv, text};
 
 /// A data set with its training and test parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TrainTest {
     /// Examples to train on.
     pub train: Dataset,
@@ -22,18 +22,21 @@ pub struct TrainTest {
 const PARTS: [[&str; 2]; 2] =
     [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
 
-/// The data set at `path`: a folder of four IDX files with the names of MNIST's, gzipped or not; or a UTF-8 text, whose name ends in
-/// `.txt`.
+/// The data set at `path`: a folder of four IDX files with the names of MNIST's, gzipped or not; a UTF-8 text, whose name ends in
+/// `.txt`; or a table, as [`open_table`](super::open_table) reads it.
 ///
 /// # Errors
 /// A file that is missing, damaged, or does not fit the others.
 pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
+    if csv::is_table(path) {
+        return csv::open_table(path, &csv::Columns::default());
+    }
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt")) {
             return open_text(std::fs::read(path).map_err(io)?, path, path.display().to_string());
         }
-        let message = "it is a file; give the folder that holds the four IDX files, or a text whose name ends in .txt";
+        let message = "it is a file; give the folder that holds the four IDX files, a text (.txt) or a table (.csv)";
         return Err(io(std::io::Error::other(message)));
     }
     let mut files = Vec::new();
@@ -249,7 +252,7 @@ mod tests {
         assert_eq!(
             says(&at.join(a)),
             format!(
-                "reading F/{a}: it is a file; give the folder that holds the four IDX files, or a text whose name ends in .txt"
+                "reading F/{a}: it is a file; give the folder that holds the four IDX files, a text (.txt) or a table (.csv)"
             )
         );
         assert!(says(&at.join("none")).starts_with("reading F/none: "));

@@ -45,6 +45,18 @@ pub fn stratified(
     Ok((first, second))
 }
 
+/// The numbers of `n` examples in two parts, each in ascending order: the second has `share` of them, and neither is empty if there are
+/// two or more.
+pub(super) fn shuffled(n: usize, share: f64, rng: &mut Rng) -> (Vec<usize>, Vec<usize>) {
+    let mut all: Vec<usize> = (0..n).collect();
+    all.shuffle(rng);
+    let count = ((n as f64 * share).round() as usize).clamp(1, n.max(2) - 1).min(n);
+    let mut first = all.split_off(count);
+    first.sort_unstable();
+    all.sort_unstable();
+    (first, all)
+}
+
 #[cfg(test)]
 mod tests {
     use nas_core::{Purpose, Seed};
@@ -93,9 +105,21 @@ mod tests {
     }
 
     #[test]
+    fn shuffled_parts_have_their_share() {
+        let parts = |n, share| {
+            let (first, second) = shuffled(n, share, &mut Seed::new(4).stream(Purpose::Split, 0));
+            let mut all = [first.as_slice(), &second].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..n).collect::<Vec<_>>());
+            (first.len(), second.len())
+        };
+        assert_eq!([parts(10, 0.2), parts(2, 0.01), parts(2, 0.99), parts(1, 0.5)], [(8, 2), (1, 1), (1, 1), (0, 1)]);
+    }
+
+    #[test]
     fn a_single_example_cannot_be_split() {
         let mut rng = Seed::new(0).stream(Purpose::Split, 0);
         let error = stratified(&[0, 0, 1], 2, 0.5, &mut rng).unwrap_err();
-        assert_eq!(error.to_string(), "class 1 has 1 training images; 2 are needed so that every part has one");
+        assert_eq!(error.to_string(), "class 1 has 1 training examples; 2 are needed so that every part has one");
     }
 }

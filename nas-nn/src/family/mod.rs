@@ -3,6 +3,7 @@
 mod cnn_cell;
 mod cnn_macro;
 mod mbconv;
+mod mlp;
 mod nasbench101;
 mod rnn;
 mod rnn_cell;
@@ -25,6 +26,7 @@ pub use crate::task::Task;
 pub use cnn_cell::CnnCell;
 pub use cnn_macro::CnnMacro;
 pub use mbconv::MbConv;
+pub use mlp::Mlp;
 pub use nasbench101::NasBench101;
 pub use rnn::Rnn;
 pub use rnn_cell::RnnCell;
@@ -78,7 +80,7 @@ pub trait Family: Send + Sync {
     /// The network that an engineer would take without a search: the control of every study.
     fn default_architecture(&self) -> Architecture;
 
-    /// The answer (logits of the target's classes) of the network that `architecture` describes, for `inputs`, those of
+    /// The answer (logits of the target's classes, or a number) of the network that `architecture` describes, for `inputs`, those of
     /// [`Task::inputs`].
     ///
     /// # Errors
@@ -90,6 +92,14 @@ pub trait Family: Send + Sync {
 
     /// How a chosen network is trained in the end: to the full.
     fn final_recipe(&self) -> Recipe;
+
+    /// `recipe` with what `architecture` decides of it, for families whose space holds some of it.
+    ///
+    /// # Errors
+    /// When such a decision is no number.
+    fn tuned(&self, _architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
+        Ok(recipe.clone())
+    }
 }
 
 /// The name of the space that is searched for `task` unless another is asked for.
@@ -97,6 +107,7 @@ pub fn usual(task: &Task) -> &'static str {
     match task {
         Task::Image { .. } => "cnn_cell",
         Task::Text { .. } => "rnn",
+        Task::Table { .. } => "mlp",
     }
 }
 
@@ -106,6 +117,7 @@ pub fn families() -> Vec<Arc<dyn Family>> {
         Arc::new(CnnCell),
         Arc::new(CnnMacro),
         Arc::new(MbConv),
+        Arc::new(Mlp),
         Arc::new(NasBench101),
         Arc::new(Rnn),
         Arc::new(RnnCell),
@@ -127,7 +139,7 @@ pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
 fn image_task(family: &str, task: &Task) -> Result<[usize; 4], FamilyError> {
     match *task {
         Task::Image { channels, height, width, classes } => Ok([channels, height, width, classes]),
-        Task::Text { .. } => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
+        _ => Err(FamilyError::Task(format!("{family} is for images, and the data is {task}"))),
     }
 }
 

@@ -5,51 +5,86 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use super::*;
 use crate::optim::{Adam, Optimizer, Sgd};
+use crate::task::Answer;
 use crate::{Feed, Params, Program};
 
 fn image(channels: usize, height: usize, width: usize) -> Task {
     Task::Image { channels, height, width, classes: 10 }
 }
 
-fn is_for_images(family: &dyn Family) -> bool {
-    matches!(family.usual_task(), Task::Image { .. })
+fn table(numbers: usize, categories: &[usize], answer: Answer) -> Task {
+    Task::Table { numbers, categories: categories.to_vec(), answer }
 }
 
 /// Tasks of every kind that `family` serves, the smallest first.
 fn tasks(family: &dyn Family) -> Vec<Task> {
-    if is_for_images(family) {
-        return vec![image(1, 8, 8), image(1, 9, 31), image(3, 33, 10), image(3, 32, 32), family.usual_task()];
+    let usual = family.usual_task();
+    match usual {
+        Task::Image { .. } => vec![image(1, 8, 8), image(1, 9, 31), image(3, 33, 10), image(3, 32, 32), usual],
+        Task::Text { .. } => {
+            vec![Task::Text { vocabulary: 2, steps: 1 }, Task::Text { vocabulary: 20, steps: 7 }, usual]
+        }
+        Task::Table { .. } => vec![
+            table(1, &[], Answer::Number),
+            table(0, &[3], Answer::Number),
+            table(3, &[5, 2], Answer::Class { classes: 4 }),
+            usual,
+        ],
     }
-    vec![Task::Text { vocabulary: 2, steps: 1 }, Task::Text { vocabulary: 20, steps: 7 }, family.usual_task()]
 }
 
-/// `count` inputs for `task`, of which no two are alike, and their targets: classes in turn, or for text what follows in a
-/// sequence that starts with the example's number.
-fn examples(task: &Task, count: usize) -> (Vec<f32>, Vec<f32>) {
+/// A value for every field of `count` examples of `task`, of which no two are alike, the target last: classes in turn, numbers that
+/// alternate, or for text what follows in a sequence that starts with the example's number.
+fn examples(task: &Task, count: usize) -> Vec<(&'static str, Vec<f32>)> {
+    let mut random = 1_u32;
+    let mut number = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut numbers = |size: usize| -> Vec<f32> { (0..count * size).map(|_| number()).collect() };
+    let target = task.target().name;
     match *task {
         Task::Image { channels, height, width, classes } => {
-            let mut random = 1_u32;
-            let mut pixel = || {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (random >> 8) as f32 / (1 << 23) as f32 - 1.0
-            };
-            let images = (0..count * channels * height * width).map(|_| pixel()).collect();
-            (images, (0..count).map(|i| (i % classes) as f32).collect())
+            let labels = (0..count).map(|i| (i % classes) as f32).collect();
+            vec![("image", numbers(channels * height * width)), (target, labels)]
         }
         Task::Text { vocabulary, steps } => {
             let character = |example: usize, step: usize| ((example + step * (step + 1) / 2) % vocabulary) as f32;
-            let places = || (0..count).flat_map(|example| (0..steps).map(move |step| (example, step)));
-            (
-                places().map(|(example, step)| character(example, step)).collect(),
-                places().map(|(example, step)| character(example, step + 1)).collect(),
-            )
+            let from = |first: usize| {
+                let places = (0..count).flat_map(|example| (0..steps).map(move |step| (example, step)));
+                places.map(|(example, step)| character(example, step + first)).collect()
+            };
+            vec![("characters", from(0)), (target, from(1))]
+        }
+        Task::Table { numbers: size, ref categories, answer } => {
+            let mut fields = Vec::new();
+            if size > 0 {
+                fields.push(("numbers", numbers(size)));
+            }
+            if !categories.is_empty() {
+                let mut ids = Vec::new();
+                for row in 0..count {
+                    let mut first = 0;
+                    for &column in categories {
+                        ids.push((first + row % column) as f32);
+                        first += column;
+                    }
+                }
+                fields.push(("categories", ids));
+            }
+            let value = |row: usize| match answer {
+                Answer::Class { classes } => (row % classes) as f32,
+                Answer::Number => (row % 2) as f32 * 2.0 - 1.0,
+            };
+            fields.push((target, (0..count).map(value).collect()));
+            fields
         }
     }
 }
 
-/// What is fed to a program for `task`.
-fn feed<'a>(task: &Task, (inputs, targets): &'a (Vec<f32>, Vec<f32>), count: usize) -> Feed<'a> {
-    Feed::new(count).with(task.inputs()[0].name, inputs).with(task.target().name, targets)
+/// What is fed to a program.
+fn feed<'a>(fields: &'a [(&'static str, Vec<f32>)], count: usize) -> Feed<'a> {
+    fields.iter().fold(Feed::new(count), |feed, (name, values)| feed.with(name, values))
 }
 
 /// The shape of an answer.
@@ -57,6 +92,8 @@ fn expected(task: &Task) -> Vec<usize> {
     match *task {
         Task::Image { classes, .. } => vec![classes],
         Task::Text { vocabulary, steps } => vec![steps, vocabulary],
+        Task::Table { answer: Answer::Class { classes }, .. } => vec![classes],
+        Task::Table { answer: Answer::Number, .. } => vec![1],
     }
 }
 
@@ -73,7 +110,7 @@ fn check_step(family: &dyn Family, architecture: &Architecture, task: &Task) {
     assert!(cost.madds > 0, "{architecture}");
     let examples = examples(task, 2);
     let mut program = Program::train(&graph, loss, &[], 2).unwrap();
-    let loss = program.gradients(&feed(task, &examples, 2), &mut params).unwrap();
+    let loss = program.gradients(&feed(&examples, 2), &mut params).unwrap();
     assert!(loss.is_finite() && program.grads().iter().all(|g| g.is_finite()), "{architecture}: {loss}");
     for parameter in graph.parameters() {
         if parameter.path.starts_with("embedding") || parameter.path.starts_with("head") {
@@ -105,8 +142,8 @@ fn every_draw_builds_and_trains_a_step() {
 fn the_default_is_in_the_space_and_fits_every_task() {
     for family in families() {
         let architecture = family.default_architecture();
+        family.space(&family.usual_task()).unwrap().validate(&architecture).unwrap();
         for task in tasks(&*family) {
-            family.space(&task).unwrap().validate(&architecture).unwrap();
             check_step(&*family, &architecture, &task);
         }
     }
@@ -115,11 +152,12 @@ fn the_default_is_in_the_space_and_fits_every_task() {
 #[test]
 fn what_a_family_is_not_for_is_refused() {
     for family in families() {
-        if is_for_images(&*family) {
+        let for_images = matches!(family.usual_task(), Task::Image { .. });
+        if for_images {
             let message = family.space(&image(1, 7, 28)).unwrap_err().to_string();
             assert!(message.starts_with(family.name()) && message.ends_with("needs 8×8 pixels, got 7×28"), "{message}");
         }
-        let other = if is_for_images(&*family) { Task::Text { vocabulary: 9, steps: 4 } } else { image(1, 28, 28) };
+        let other = if for_images { Task::Text { vocabulary: 9, steps: 4 } } else { image(1, 28, 28) };
         let says = format!("and the data is {other}");
         let message = family.space(&other).unwrap_err().to_string();
         assert!(message.starts_with(family.name()) && message.ends_with(&says), "{message}");
@@ -133,21 +171,19 @@ fn what_a_family_is_not_for_is_refused() {
 #[test]
 fn the_default_overfits() {
     for family in families() {
-        let (task, steps): (Task, _) = if is_for_images(&*family) {
-            (image(1, 8, 8), 100)
-        } else {
-            (Task::Text { vocabulary: 32, steps: 6 }, 200)
+        let (task, steps, mut optimizer): (Task, _, Box<dyn Optimizer>) = match family.usual_task() {
+            Task::Image { .. } => (image(1, 8, 8), 100, Box::new(Sgd::new(0.05))),
+            Task::Text { .. } => (Task::Text { vocabulary: 32, steps: 6 }, 200, Box::new(Adam::new(0.01))),
+            Task::Table { .. } => (table(4, &[5, 7], Answer::Class { classes: 4 }), 200, Box::new(Adam::new(0.01))),
         };
         let examples = examples(&task, 32);
         let graph = Graph::new();
         let network = model(&graph, &*family, &family.default_architecture(), &task, 0.0).unwrap();
         let mut params = Params::init(&graph, &mut crate::Rng::seed_from_u64(1));
         let mut program = Program::train(&graph, network.loss, &[], 32).unwrap();
-        let mut optimizer: Box<dyn Optimizer> =
-            if is_for_images(&*family) { Box::new(Sgd::new(0.05)) } else { Box::new(Adam::new(0.01)) };
         let mut losses = Vec::new();
         for _ in 0..steps {
-            losses.push(program.gradients(&feed(&task, &examples, 32), &mut params).unwrap());
+            losses.push(program.gradients(&feed(&examples, 32), &mut params).unwrap());
             program.clip(5.0);
             program.update(&mut params, &mut *optimizer).unwrap();
         }
@@ -161,7 +197,7 @@ fn the_default_overfits() {
 fn no_place_of_a_text_sees_a_later_character() {
     let (vocabulary, steps) = (20, 12);
     let task = Task::Text { vocabulary, steps };
-    for family in families().iter().filter(|family| !is_for_images(&***family)) {
+    for family in families().iter().filter(|family| matches!(family.usual_task(), Task::Text { .. })) {
         let space = family.space(&task).unwrap();
         let mut rng = Seed::new(2).stream(Purpose::Test, 0);
         for _ in 0..16 {

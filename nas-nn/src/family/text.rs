@@ -16,7 +16,7 @@ pub(super) const OUTPUTS: [&str; 2] = ["own", "tied"];
 pub(super) fn vocabulary(family: &str, task: &Task) -> Result<usize, FamilyError> {
     match *task {
         Task::Text { vocabulary, .. } => Ok(vocabulary),
-        Task::Image { .. } => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
+        _ => Err(FamilyError::Task(format!("{family} is for text, and the data is {task}"))),
     }
 }
 

@@ -69,7 +69,7 @@ fn begin(args: cli::Comparison, output: Output) -> Result<()> {
         let name = space.name().to_owned();
         (Work::Program(program), space, objective, early_stopping, None, name)
     } else {
-        let source = Source::of(args.data.as_deref(), args.demo)?;
+        let source = Source::of(args.data.as_deref(), args.demo, &args.columns)?;
         let search::Networks { config, space, data, early_stopping } =
             search::networks(source, settings, limits, workers)?;
         let name = config.source.name();
