@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nas_core::{EarlyStopping, SearchSpace};
 use nas_nn::data::{Columns, TrainTest, Wanted};
-use nas_nn::family::{self, Family, Task};
+use nas_nn::family::{self, Family, TRAINING_DECISIONS, Task};
 use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -256,18 +256,24 @@ const DRAWS: usize = 100;
 fn check_fits(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<()> {
     let mut rng = nas_core::Seed::new(0).stream(nas_core::Purpose::Test, 0);
     let own = family.space(task)?;
-    let known = |decision: &str| own.slots().iter().any(|slot| slot.decision == decision);
+    let of_family = |decision: &str| own.slots().iter().any(|slot| slot.decision == decision);
+    let known = |decision: &str| of_family(decision) || TRAINING_DECISIONS.contains(&decision);
     if let Some(slot) = space.slots().iter().find(|slot| !known(&slot.decision)) {
-        let decisions: Vec<&str> = own.slots().iter().map(|slot| slot.decision.as_str()).collect();
+        let mut decisions: Vec<&str> = own.slots().iter().map(|slot| slot.decision.as_str()).collect();
+        decisions.dedup();
         let known = decisions.join(", ");
+        let training: Vec<&str> = TRAINING_DECISIONS.into_iter().filter(|name| !of_family(name)).collect();
         return Err(Error::usage(format!(
-            "{} has no decision \"{}\"; decisions: {known}",
+            "{} has no decision \"{}\"; decisions: {known}; of the training: {}",
             family.name(),
-            slot.decision
+            slot.decision,
+            training.join(", ")
         )));
     }
     for _ in 0..DRAWS {
-        nas_nn::evaluator::training_cost(family, &space.sample(&mut rng), task, 1)?;
+        let architecture = space.sample(&mut rng);
+        family::tuned(&architecture, &family.search_recipe())?;
+        nas_nn::evaluator::training_cost(family, &architecture, task, 1)?;
     }
     Ok(())
 }

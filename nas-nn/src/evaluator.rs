@@ -86,7 +86,7 @@ impl ChildTrainer {
         ChildTrainer { threads, ..self }
     }
 
-    /// The recipe every child is trained by.
+    /// The recipe every child is trained by, but for what its architecture [decides](crate::family::TRAINING_DECISIONS) of it.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
@@ -94,15 +94,15 @@ impl ChildTrainer {
 
 impl Evaluator for ChildTrainer {
     fn evaluate(&self, trial: &Trial, report: &mut Reporter<'_>) -> Result<Metrics, Failure> {
-        let batch = self.recipe.batch.min(self.train.len());
         let infeasible = |e: FamilyError| Failure::Infeasible { message: e.to_string() };
+        let recipe = family::tuned(&trial.architecture, &self.recipe).map_err(infeasible)?;
+        let batch = recipe.batch.min(self.train.len());
         let cost = training_cost(&*self.family, &trial.architecture, &self.task, batch).map_err(infeasible)?;
         if cost.memory > self.max_memory {
             return Err(Failure::OutOfMemory { needed: cost.memory, limit: self.max_memory });
         }
-        let recipe = self.family.tuned(&trial.architecture, &self.recipe).map_err(infeasible)?;
         let graph = Graph::new();
-        let smoothing = self.recipe.label_smoothing;
+        let smoothing = recipe.label_smoothing;
         let network =
             family::model(&graph, &*self.family, &trial.architecture, &self.task, smoothing).map_err(infeasible)?;
         let mut params = Params::init(&graph, &mut trial.seed.stream(Purpose::Init, 0));

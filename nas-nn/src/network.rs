@@ -55,7 +55,7 @@ pub struct About {
     pub weights: String,
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl About {
     /// # Errors
@@ -105,7 +105,7 @@ impl Network {
         listener: &mut dyn Listener,
     ) -> Result<Self, NetworkError> {
         let (task, preparation) = (data.task(), data.prepare());
-        let recipe = &family.tuned(architecture, recipe)?;
+        let recipe = &family::tuned(architecture, recipe)?;
         let graph = Graph::new();
         let model = family::model(&graph, &*family, architecture, &task, recipe.label_smoothing)?;
         let mut params = Params::init(&graph, &mut seed.stream(Purpose::Init, 0));

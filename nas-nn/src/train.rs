@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::data::{Augment, Dataset, Preparation, Scale, TablePreparation};
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
-use crate::optim::{Adam, Optimizer, Schedule, Sgd};
+use crate::optim::{Algorithm, Optimizer, Schedule, Settings};
 use crate::program::Profile;
 use crate::task::{Field, Task};
 use crate::{Feed, Params, Program, Rng};
@@ -21,13 +21,12 @@ pub struct Recipe {
     /// Examples in a step.
     pub batch: usize,
     /// How parameters are updated.
-    #[serde(default)]
-    pub method: Method,
+    pub optimizer: Algorithm,
     /// The highest learning rate; it falls to zero along a cosine.
     pub learning_rate: f32,
-    /// The momentum of SGD.
+    /// The momentum of SGD and RMSprop; β₁ of the others.
     pub momentum: f32,
-    /// Weight decay: of the gradients in SGD, of the matrices themselves in AdamW.
+    /// Weight decay: through the gradients in SGD, Adam and RMSprop, of the matrices themselves in AdamW and LAMB.
     pub weight_decay: f32,
     /// The share of all steps in which the learning rate rises from zero.
     pub warmup: f32,
@@ -39,31 +38,12 @@ pub struct Recipe {
     pub augment: Augment,
 }
 
-/// How a recipe updates parameters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Stochastic gradient descent with Nesterov momentum.
-    #[default]
-    Sgd,
-    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
-    AdamW,
-}
-
 impl Recipe {
-    fn optimizer(&self) -> Box<dyn Optimizer> {
-        match self.method {
-            Method::Sgd => {
-                let mut sgd = Sgd::new(self.learning_rate);
-                (sgd.momentum, sgd.weight_decay) = (self.momentum, self.weight_decay);
-                Box::new(sgd)
-            }
-            Method::AdamW => {
-                let mut adam = Adam::new(self.learning_rate);
-                (adam.weight_decay, adam.decoupled, adam.decay_only_matrices) = (self.weight_decay, true, true);
-                Box::new(adam)
-            }
-        }
+    /// Plain descent decays every tensor, as published for convolutional networks; the others spare biases and gains of norms.
+    fn build_optimizer(&self) -> Box<dyn Optimizer> {
+        let Recipe { optimizer: algorithm, learning_rate, momentum, weight_decay, .. } = *self;
+        let decay_only_matrices = algorithm != Algorithm::Sgd;
+        Settings { algorithm, learning_rate, momentum, weight_decay, decay_only_matrices }.build()
     }
 }
 
@@ -72,7 +52,7 @@ impl Default for Recipe {
         Recipe {
             epochs: 10,
             batch: 64,
-            method: Method::Sgd,
+            optimizer: Algorithm::Sgd,
             learning_rate: 0.1,
             momentum: 0.9,
             weight_decay: 5e-4,
@@ -183,7 +163,7 @@ pub fn train(
     if options.profile {
         program.start_profile();
     }
-    let mut optimizer = recipe.optimizer();
+    let mut optimizer = recipe.build_optimizer();
     let steps_an_epoch = data.len().div_ceil(batch);
     let schedule = Schedule::cosine(recipe.learning_rate, recipe.warmup);
     let steps = steps_an_epoch * recipe.epochs as usize;

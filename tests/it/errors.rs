@@ -185,7 +185,7 @@ fn a_damaged_model() {
     assert!(cut.starts_with("exit 4\n") && cut.contains("weights"), "{cut}");
     fs::write(&weights, &bytes).unwrap();
     for damaged in
-        [text.replace("\"version\": 2", "\"version\": 9"), text.replace("cnn_cell", "cnn_sell"), "{".to_owned()]
+        [text.replace("\"version\": 3", "\"version\": 9"), text.replace("cnn_cell", "cnn_sell"), "{".to_owned()]
     {
         fs::write(&json, damaged).unwrap();
         let says = says(folder.path(), &evaluate);

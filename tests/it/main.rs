@@ -12,4 +12,5 @@ mod nas;
 mod study;
 mod tables;
 mod tour;
+mod training;
 mod usage;

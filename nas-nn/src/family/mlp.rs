@@ -8,8 +8,9 @@ use super::{Family, FamilyError, Task, one_of};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::op::Activation;
+use crate::optim::Algorithm;
 use crate::task::Answer;
-use crate::train::{Method, Recipe};
+use crate::train::Recipe;
 
 /// The family `mlp`.
 #[derive(Debug, Clone, Copy)]
@@ -129,24 +130,13 @@ impl Family for Mlp {
         Recipe {
             epochs: 30,
             batch: 64,
-            method: Method::AdamW,
+            optimizer: Algorithm::AdamW,
             learning_rate: 2e-3,
             weight_decay: 1e-2,
             warmup: 0.05,
             max_grad_norm: 1.0,
             ..Recipe::default()
         }
-    }
-
-    fn tuned(&self, architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
-        let mut recipe = recipe.clone();
-        for (path, value) in [("learning_rate", &mut recipe.learning_rate), ("weight_decay", &mut recipe.weight_decay)]
-        {
-            if architecture.get(path).is_some() {
-                *value = architecture.float(path)? as f32;
-            }
-        }
-        Ok(recipe)
     }
 }
 
@@ -160,7 +150,7 @@ fn table_task<'t>(family: &str, task: &'t Task) -> Result<(&'t [usize], Answer),
 
 #[cfg(test)]
 mod tests {
-    use nas_core::{Purpose, Seed};
+    use nas_core::Seed;
 
     use super::*;
     use crate::Network;
@@ -185,18 +175,6 @@ mod tests {
         assert_eq!(parameters(&default, &task(0, &[5], Answer::Number)), 5 * 4 + layers(4, 1));
         let narrowing = default.with("form", Value::Choice("narrowing".to_owned())).with("width", Value::Integer(6));
         assert_eq!(parameters(&narrowing, &task(3, &[], Answer::Number)), 4 * 6 + 7 * 4 + 5);
-    }
-
-    #[test]
-    fn decisions_of_the_training_are_its_recipe() {
-        let space = Mlp.space(&Mlp.usual_task()).unwrap();
-        let mut rng = Seed::new(5).stream(Purpose::Test, 0);
-        for _ in 0..20 {
-            let architecture = space.sample(&mut rng);
-            let recipe = Mlp.tuned(&architecture, &Mlp.final_recipe()).unwrap();
-            assert_eq!(recipe.learning_rate, architecture.float("learning_rate").unwrap() as f32);
-            assert_eq!(recipe.weight_decay, architecture.float("weight_decay").unwrap() as f32);
-        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod skeleton;
 #[cfg(test)]
 mod tests;
 mod text;
+mod training;
 mod transformer;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use mlp::Mlp;
 pub use nasbench101::NasBench101;
 pub use rnn::Rnn;
 pub use rnn_cell::RnnCell;
+pub use training::{TRAINING_DECISIONS, tuned};
 pub use transformer::Transformer;
 
 /// A network that cannot be built.
@@ -77,7 +79,8 @@ pub trait Family: Send + Sync {
     /// When the family does not serve that task.
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError>;
 
-    /// The network that an engineer would take without a search: the control of every study.
+    /// The network that an engineer would take without a search: the control of every study. A space file may leave decisions out, which are
+    /// then these; so may a saved network, whose version counts up when one of them changes.
     fn default_architecture(&self) -> Architecture;
 
     /// The answer (logits of the target's classes, or a number) of the network that `architecture` describes, for `inputs`, those of
@@ -92,14 +95,6 @@ pub trait Family: Send + Sync {
 
     /// How a chosen network is trained in the end: to the full.
     fn final_recipe(&self) -> Recipe;
-
-    /// `recipe` with what `architecture` decides of it, for families whose space holds some of it.
-    ///
-    /// # Errors
-    /// When such a decision is no number.
-    fn tuned(&self, _architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
-        Ok(recipe.clone())
-    }
 }
 
 /// The name of the space that is searched for `task` unless another is asked for.
@@ -164,7 +159,12 @@ pub(crate) struct Model<'g> {
     pub(crate) loss: Var<'g>,
 }
 
-/// The network that `architecture` describes, in `graph`.
+/// `architecture` with the decisions it lacks as the hand-made default has them, so that a space may leave out what is not searched.
+fn completed(family: &dyn Family, architecture: &Architecture) -> Architecture {
+    architecture.iter().fold(family.default_architecture(), |all, (path, value)| all.with(path, value.clone()))
+}
+
+/// The network that `architecture` describes, in `graph`. A decision that it lacks is that of the hand-made default.
 pub(crate) fn model<'g>(
     graph: &'g Graph,
     family: &dyn Family,
@@ -174,7 +174,7 @@ pub(crate) fn model<'g>(
 ) -> Result<Model<'g>, FamilyError> {
     let inputs: Vec<Var<'g>> = task.inputs().iter().map(|field| field.input(graph)).collect();
     let target = task.target().input(graph);
-    let answer = family.build(architecture, task, &inputs)?;
+    let answer = family.build(&completed(family, architecture), task, &inputs)?;
     let loss = task.loss(answer, target, label_smoothing);
     graph.check()?;
     Ok(Model { answer, loss })
@@ -191,7 +191,7 @@ pub fn outline(
 ) -> Result<(Vec<Part>, Cost), FamilyError> {
     let graph = Graph::new();
     let inputs: Vec<Var<'_>> = task.inputs().iter().map(|field| field.input(&graph)).collect();
-    family.build(architecture, task, &inputs)?;
+    family.build(&completed(family, architecture), task, &inputs)?;
     graph.check()?;
     Ok((graph.parts(), graph.cost()))
 }

@@ -4,7 +4,8 @@ use nas_core::Architecture;
 
 use super::{FamilyError, Task, one_of};
 use crate::graph::Var;
-use crate::train::{Method, Recipe};
+use crate::optim::Algorithm;
+use crate::train::Recipe;
 
 /// What families of text are shown for when there is no data.
 pub(super) const USUAL: Task = Task::Text { vocabulary: 65, steps: 64 };
@@ -46,7 +47,7 @@ pub(super) fn final_recipe(learning_rate: f32) -> Recipe {
     Recipe {
         epochs: 12,
         batch: 16,
-        method: Method::AdamW,
+        optimizer: Algorithm::AdamW,
         learning_rate,
         weight_decay: 1e-2,
         warmup: 0.1,
