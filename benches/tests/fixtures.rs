@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nas_benches::networks;
 use nas_core::Architecture;
-use nas_nn::family::{CnnCell, Family as _, MbConv, RnnCell, Task, Transformer};
+use nas_nn::family::{CnnCell, Family as _, MbConv, Rnn, RnnCell, Task, Transformer};
 use nas_nn::optim::{Adam, Optimizer, Sgd};
 use nas_nn::{Feed, Graph, Params, Program, Var};
 use ndarray::ArrayD;
@@ -213,7 +213,7 @@ fn w4_mbconv() {
 /// The searched architecture that equals W4, through the family's own builder. Its activation, ReLU6, is not in the default
 /// space: a space file can say it.
 #[test]
-fn w4_through_its_family() {
+fn w4_by_its_family() {
     fn network(x: Var<'_>) -> Var<'_> {
         let mut architecture = Architecture::new().with("activation", "relu6".into());
         for (stage, (width, kernels)) in [(16, &[3][..]), (24, &[5, 3]), (40, &[5])].into_iter().enumerate() {
@@ -255,21 +255,40 @@ fn check_language(
     case.check(&graph, [logits, loss], |x| vec![("x", x.to_vec())]);
 }
 
+/// Our path of a parameter of W5, given the scopes of its layer and its head.
+fn w5_path(name: &str, layer: &str, head: &str) -> String {
+    match name {
+        "emb.weight" => "embedding.weight".to_owned(),
+        "rnn.weight_ih_l0" => format!("{layer}lstm.input"),
+        "rnn.weight_hh_l0" => format!("{layer}lstm.hidden"),
+        "rnn.bias_ih_l0" => format!("{layer}lstm.bias"),
+        "rnn.bias_hh_l0" => format!("{layer}lstm.hidden_bias"),
+        "fc.weight" => format!("{head}linear.weight"),
+        _ => format!("{head}linear.bias"),
+    }
+}
+
 #[test]
 fn w5_lstm() {
-    let path = |name: &str| {
-        let ours = match name {
-            "emb.weight" => "embedding.weight",
-            "rnn.weight_ih_l0" => "lstm.input",
-            "rnn.weight_hh_l0" => "lstm.hidden",
-            "rnn.bias_ih_l0" => "lstm.bias",
-            "rnn.bias_hh_l0" => "lstm.hidden_bias",
-            "fc.weight" => "linear.weight",
-            _ => "linear.bias",
-        };
-        ours.to_owned()
-    };
+    let path = |name: &str| w5_path(name, "", "");
     check_language("w5_lstm.npz", [12, 4], true, |x| networks::lstm(x, 17, [16, 24]), &path);
+}
+
+/// The searched architecture that equals the recorded language model, through the family's own builder.
+#[test]
+fn w5_by_its_family() {
+    fn network(x: Var<'_>) -> Var<'_> {
+        let architecture = Architecture::new()
+            .with("cell", "lstm".into())
+            .with("depth", 1.into())
+            .with("width", 24.into())
+            .with("embedding", 16.into())
+            .with("norm", "none".into())
+            .with("output", "own".into())
+            .with("dropout", 0.0.into());
+        Rnn.build(&architecture, &Task::Text { vocabulary: 17, steps: 12 }, &[x]).unwrap()
+    }
+    check_language("w5_lstm.npz", [12, 4], true, network, &|name| w5_path(name, "layer0.", "head."));
 }
 
 #[test]
