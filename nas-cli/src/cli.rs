@@ -80,6 +80,8 @@ pub(crate) enum Demo {
     Images,
     /// A part of Shakespeare's plays
     Text,
+    /// Japanese Vowels: who of nine speaks
+    Series,
     /// A part of Adult: who earns more than 50,000 dollars
     Table,
 }
@@ -117,7 +119,7 @@ pub(crate) struct Columns {
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
-    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not), a text (.txt), a table (.csv or .tsv with a header; gzipped or not), or a folder with train.csv and test.csv [default: the embedded Fashion-MNIST subset]
+    /// A folder with train-images, train-labels, t10k-images and t10k-labels in IDX form (gzipped or not), a text (.txt), time series (.ts, or a folder with one ending in _TRAIN.ts and one in _TEST.ts), a table (.csv or .tsv with a header; gzipped or not), or a folder with train.csv and test.csv [default: the embedded Fashion-MNIST subset]
     pub(crate) data: Option<PathBuf>,
 
     /// Search on embedded data
@@ -358,7 +360,7 @@ pub(crate) struct Evaluate {
     /// A saved network: its .safetensors or .json file, or a study for its best one
     pub(crate) model: PathBuf,
 
-    /// A folder of IDX files or a text, whose test part is used; a table, all of whose rows are used; or a file of images; if absent, the
+    /// A folder of IDX files or a text, whose test part is used; a table or series, all of which are used; or a file of images; if absent, the
     /// test part of the model's study
     pub(crate) data: Option<PathBuf>,
 
@@ -377,7 +379,7 @@ pub(crate) struct Predict {
     pub(crate) model: PathBuf,
 
     /// A file of images in IDX form, gzipped or not, or a folder of IDX files, whose test images are used; for a network of text, a
-    /// file whose text is continued; for a network of a table, a table with the same columns, with or without the target
+    /// file whose text is continued; for a network of series, a .ts file; for a network of a table, a table with the same columns, with or without the target
     pub(crate) data: PathBuf,
 
     /// How many characters continue a text
@@ -439,7 +441,7 @@ pub(crate) enum Data {
 
 #[derive(Debug, Args)]
 pub(crate) struct DataPath {
-    /// A folder of IDX files, a text (.txt), or a table (.csv or .tsv) [default: the embedded images]
+    /// A folder of IDX files, a text (.txt), time series (.ts), or a table (.csv or .tsv) [default: the embedded images]
     pub(crate) data: Option<PathBuf>,
 
     /// Look at embedded data

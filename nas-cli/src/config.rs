@@ -19,9 +19,11 @@ pub(crate) enum Source {
     Embedded,
     /// The embedded text.
     EmbeddedText,
+    /// The embedded time series.
+    EmbeddedSeries,
     /// The embedded table.
     EmbeddedTable,
-    /// A folder of images, a text, or a table whose last column is answered.
+    /// A folder of images, a text, time series, or a table whose last column is answered.
     Path(PathBuf),
     /// A table.
     Table {
@@ -38,6 +40,7 @@ impl Source {
             return Ok(match demo {
                 None | Some(Demo::Images) => Source::Embedded,
                 Some(Demo::Text) => Source::EmbeddedText,
+                Some(Demo::Series) => Source::EmbeddedSeries,
                 Some(Demo::Table) => Source::EmbeddedTable,
             });
         };
@@ -69,6 +72,7 @@ impl Source {
         Ok(match self {
             Source::Embedded => nas_nn::data::demo::fashion_mnist_mini()?,
             Source::EmbeddedText => nas_nn::data::demo::shakespeare_mini()?,
+            Source::EmbeddedSeries => nas_nn::data::demo::japanese_vowels()?,
             Source::EmbeddedTable => nas_nn::data::demo::adult_mini()?,
             Source::Path(path) => nas_nn::data::open(path)?,
             Source::Table { path, columns } => nas_nn::data::open_table(path, columns)?,
@@ -80,6 +84,7 @@ impl Source {
         match self {
             Source::Embedded => "fashion-mnist-mini".to_owned(),
             Source::EmbeddedText => "shakespeare-mini".to_owned(),
+            Source::EmbeddedSeries => "japanese-vowels".to_owned(),
             Source::EmbeddedTable => "adult-mini".to_owned(),
             Source::Path(path) | Source::Table { path, .. } => {
                 path.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())

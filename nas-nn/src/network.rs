@@ -11,7 +11,7 @@ use rand::RngExt as _;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Normalize, Preparation, Text};
+use crate::data::{Dataset, Normalize, Preparation, SeriesPreparation, Text};
 use crate::error::ModelError;
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
@@ -72,6 +72,12 @@ impl About {
                 let found = alphabet.chars().count();
                 if found != *vocabulary {
                     return Err(format!("its alphabet has {found} characters and its task {vocabulary}"));
+                }
+            }
+            (Task::Series { channels, .. }, Preparation::Series(SeriesPreparation { mean, std })) => {
+                let usable = mean.iter().all(|m| m.is_finite()) && std.iter().all(|s| s.is_finite() && *s > 0.0);
+                if mean.len() != *channels || std.len() != *channels || !usable {
+                    return Err(format!("its standardisation does not fit {channels} channels: {mean:?}, {std:?}"));
                 }
             }
             (task @ Task::Table { .. }, Preparation::Table(preparation)) => {

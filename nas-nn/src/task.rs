@@ -29,6 +29,15 @@ pub enum Task {
         /// Characters that an example has.
         steps: usize,
     },
+    /// The class of a time series.
+    Series {
+        /// Numbers at every step.
+        channels: usize,
+        /// Steps.
+        steps: usize,
+        /// Classes.
+        classes: usize,
+    },
     /// A column of a table from its other columns.
     Table {
         /// Numbers of a row, with those that say whether a number is missing.
@@ -98,6 +107,7 @@ impl Task {
         match *self {
             Task::Image { channels, height, width, .. } => vec![Field::numbers("image", &[channels, height, width])],
             Task::Text { vocabulary, steps } => vec![Field::classes("characters", vocabulary, &[steps])],
+            Task::Series { channels, steps, .. } => vec![Field::numbers("series", &[channels, steps])],
             Task::Table { numbers, ref categories, .. } => {
                 let (columns, all) = (categories.len(), categories.iter().sum());
                 let fields = [Field::numbers("numbers", &[numbers]), Field::classes("categories", all, &[columns])];
@@ -109,7 +119,7 @@ impl Task {
     /// What it shall answer.
     pub fn target(&self) -> Field {
         match *self {
-            Task::Image { classes, .. } => Field::classes("label", classes, &[]),
+            Task::Image { classes, .. } | Task::Series { classes, .. } => Field::classes("label", classes, &[]),
             Task::Text { vocabulary, steps } => Field::classes("next", vocabulary, &[steps]),
             Task::Table { answer: Answer::Class { classes }, .. } => Field::classes("label", classes, &[]),
             Task::Table { answer: Answer::Number, .. } => Field::numbers("value", &[1]),
@@ -119,28 +129,32 @@ impl Task {
     /// The loss of an `answer`: logits of the target's classes, or a number in standard deviations of the target from its mean.
     pub fn loss<'g>(&self, answer: Var<'g>, target: Var<'g>, label_smoothing: f32) -> Var<'g> {
         match self {
-            Task::Image { .. } | Task::Text { .. } | Task::Table { answer: Answer::Class { .. }, .. } => {
-                answer.cross_entropy_smooth(target, label_smoothing)
-            }
+            Task::Image { .. }
+            | Task::Text { .. }
+            | Task::Series { .. }
+            | Task::Table { answer: Answer::Class { .. }, .. } => answer.cross_entropy_smooth(target, label_smoothing),
             Task::Table { answer: Answer::Number, .. } => answer.mse(target),
         }
     }
 
-    /// What a search is for: `accuracy` for images and classes of rows, `bits_per_character` for text, `rmse` for numbers.
+    /// What a search is for: `accuracy` for images, series and classes of rows, `bits_per_character` for text, `rmse` for numbers.
     pub fn objective(&self) -> Objective {
         match self {
-            Task::Image { .. } | Task::Table { answer: Answer::Class { .. }, .. } => Objective::maximize("accuracy"),
+            Task::Image { .. } | Task::Series { .. } | Task::Table { answer: Answer::Class { .. }, .. } => {
+                Objective::maximize("accuracy")
+            }
             Task::Table { answer: Answer::Number, .. } => Objective::minimize("rmse"),
             Task::Text { .. } => Objective::minimize("bits_per_character"),
         }
     }
 
-    /// What an example is called: `image`, `window`, `row`.
+    /// What an example is called: `image`, `window`, `row`, `recording`.
     pub fn example(&self) -> &'static str {
         match self {
             Task::Image { .. } => "image",
             Task::Text { .. } => "window",
             Task::Table { .. } => "row",
+            Task::Series { .. } => "recording",
         }
     }
 }
@@ -150,6 +164,9 @@ impl fmt::Display for Task {
         match self {
             Task::Image { channels, height, width, classes } => {
                 write!(f, "images {channels}×{height}×{width} in {classes} classes")
+            }
+            Task::Series { channels, steps, classes } => {
+                write!(f, "series of {channels} channels and {steps} steps in {classes} classes")
             }
             Task::Text { vocabulary, steps } => write!(f, "text of {vocabulary} characters in windows of {steps}"),
             Task::Table { numbers, categories, answer } => {

@@ -9,6 +9,7 @@ mod errors;
 mod external;
 mod images;
 mod nas;
+mod series;
 mod study;
 mod tables;
 mod tour;

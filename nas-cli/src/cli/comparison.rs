@@ -20,7 +20,7 @@ use super::{Columns, Demo, Program, Settings};
 Each search is a study of its own in the comparison's folder. Search i of every agent has the same seed, so the same
 split of the data, and is compared in pairs. --final-seeds is 0 unless it is given: no final training.")]
 pub(crate) struct Comparison {
-    /// A folder of IDX files, a text (.txt) or a table (.csv) [default: the embedded images]; or the folder of a comparison, which is then continued
+    /// A folder of IDX files, a text (.txt), time series (.ts) or a table (.csv) [default: the embedded images]; or the folder of a comparison, which is then continued
     pub(crate) data: Option<PathBuf>,
 
     /// Compare on embedded data

@@ -147,9 +147,9 @@ pub(crate) fn close(
     output.answer(format!("\nThe model is {}", weights.display()));
     let study = output::typed(folder.path());
     let data = match &config.source {
-        // A table named here would be scored with its training rows.
-        _ if matches!(config.task, Task::Table { .. }) => String::new(),
-        Source::Embedded | Source::EmbeddedText | Source::EmbeddedTable => String::new(),
+        // A table or series named here would be scored with its training examples.
+        _ if matches!(config.task, Task::Table { .. } | Task::Series { .. }) => String::new(),
+        Source::Embedded | Source::EmbeddedText | Source::EmbeddedSeries | Source::EmbeddedTable => String::new(),
         Source::Path(path) | Source::Table { path, .. } => format!(" {}", output::typed(path)),
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));

@@ -1,6 +1,7 @@
 //! `nas evaluate`: how good a saved network is on labelled examples.
 
 use nas_nn::data::{self, Dataset, Preparation, Values};
+use nas_nn::family::Task;
 use nas_nn::network::Network;
 use nas_nn::train::best;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &cli::Evaluate, output: Output) -> Result<()> {
     let mut text = format!("{}, on {} {example}s of {source}", figures.join(", "), evaluation.examples);
     let labels = match &data {
         Dataset::Images(images) => Some(&images.labels),
+        Dataset::Series(series) => Some(&series.labels),
         Dataset::Table(data::Table { target: Values::Categories(labels), .. }) => Some(labels),
         _ => None,
     };
@@ -60,6 +62,12 @@ fn data(args: &cli::Evaluate, network: &Network) -> Result<(Dataset, String)> {
     if let (Some(path), None, Preparation::Table(table)) = (&args.data, &args.labels, &network.about().preparation) {
         let rows = data::read_rows(path, &table.schema, true)?;
         return Ok((Dataset::Table(rows), path.display().to_string()));
+    }
+    if let (Some(path), None, &Task::Series { channels, steps, .. }) = (&args.data, &args.labels, &network.about().task)
+        && path.is_file()
+    {
+        let series = data::read_series(path, [channels, steps], &network.about().classes, true)?;
+        return Ok((Dataset::Series(series), path.display().to_string()));
     }
     match (&args.data, &args.labels) {
         (None, Some(_)) => Err(Error::usage("--labels needs DATA, the file of the images")),

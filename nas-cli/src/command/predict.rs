@@ -1,9 +1,10 @@
-//! `nas predict`: the class of every image, or the answer to every row of a table, as CSV; or how a text goes on.
+//! `nas predict`: the class of every image or series, or the answer to every row of a table, as CSV; or how a text goes on.
 
 use std::io::Write;
+use std::path::Path;
 
 use nas_core::Seed;
-use nas_nn::data::{self, Dataset, Images, Preparation, Table};
+use nas_nn::data::{self, Dataset, Images, Preparation, Series, Table};
 use nas_nn::family::Task;
 use nas_nn::network::Network;
 use nas_nn::train::best;
@@ -27,6 +28,8 @@ pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
     }
     let examples = if let Preparation::Table(table) = &network.about().preparation {
         Examples::Rows(data::read_rows(&args.data, &table.schema, false)?)
+    } else if let Task::Series { channels, steps, .. } = network.about().task {
+        Examples::Series(series(&network, &args.data, [channels, steps])?)
     } else if args.data.is_dir() {
         match data::open(&args.data)?.test {
             Dataset::Images(images) => Examples::Images(images),
@@ -60,6 +63,17 @@ pub(crate) fn run(args: &cli::Predict, output: Output) -> Result<()> {
     Ok(())
 }
 
+/// The series of a file, or of the test part of a folder.
+fn series(network: &Network, path: &Path, sizes: [usize; 2]) -> Result<Series> {
+    if !path.is_dir() {
+        return Ok(data::read_series(path, sizes, &network.about().classes, false)?);
+    }
+    match data::open(path)?.test {
+        Dataset::Series(series) => Ok(series),
+        other => Err(Error::usage(format!("the network is for series, the data is {}", other.task()))),
+    }
+}
+
 /// Prints how the text in a file goes on.
 fn go_on(network: &Network, args: &cli::Predict, output: Output) -> Result<()> {
     if args.output.is_some() {
@@ -81,6 +95,7 @@ fn go_on(network: &Network, args: &cli::Predict, output: Output) -> Result<()> {
 enum Examples {
     Images(Images),
     Rows(Table),
+    Series(Series),
 }
 
 impl Examples {
@@ -88,6 +103,7 @@ impl Examples {
         match self {
             Examples::Images(images) => images.len(),
             Examples::Rows(rows) => rows.len(),
+            Examples::Series(series) => series.len(),
         }
     }
 
@@ -95,6 +111,7 @@ impl Examples {
         match self {
             Examples::Images(images) => Dataset::Images(images.subset(indices)),
             Examples::Rows(rows) => Dataset::Table(rows.subset(indices)),
+            Examples::Series(series) => Dataset::Series(series.subset(indices)),
         }
     }
 }

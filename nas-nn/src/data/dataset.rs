@@ -3,7 +3,10 @@
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Augment, DataError, Images, Normalize, Table, TablePreparation, Text, Values, shuffled, stratified};
+use super::{
+    Augment, DataError, Images, Normalize, Series, SeriesPreparation, Table, TablePreparation, Text, Values, shuffled,
+    stratified,
+};
 use crate::Rng;
 use crate::task::Task;
 
@@ -16,6 +19,8 @@ pub enum Dataset {
     Text(Text),
     /// Rows of a table.
     Table(Table),
+    /// Labelled time series.
+    Series(Series),
 }
 
 /// What is done to examples before a network sees them; fitted on training data alone, and kept with the network.
@@ -31,6 +36,8 @@ pub enum Preparation {
     },
     /// Numbers are standardised and categories numbered.
     Table(TablePreparation),
+    /// Values are standardised.
+    Series(SeriesPreparation),
 }
 
 impl Dataset {
@@ -42,6 +49,9 @@ impl Dataset {
             }
             Dataset::Text(text) => Task::Text { vocabulary: text.alphabet.len(), steps: text.steps },
             Dataset::Table(table) => table.schema.task(),
+            Dataset::Series(Series { channels, steps, class_names, .. }) => {
+                Task::Series { channels: *channels, steps: *steps, classes: class_names.len() }
+            }
         }
     }
 
@@ -51,6 +61,7 @@ impl Dataset {
             Dataset::Images(images) => images.len(),
             Dataset::Text(text) => text.len(),
             Dataset::Table(table) => table.len(),
+            Dataset::Series(series) => series.len(),
         }
     }
 
@@ -65,6 +76,7 @@ impl Dataset {
             Dataset::Images(images) => images.class_names.clone(),
             Dataset::Text(text) => text.alphabet.iter().map(char::to_string).collect(),
             Dataset::Table(table) => table.schema.classes.clone().unwrap_or_default(),
+            Dataset::Series(series) => series.class_names.clone(),
         }
     }
 
@@ -75,7 +87,7 @@ impl Dataset {
         order
     }
 
-    /// Two parts, the second with `share` of the examples: of every class of images or rows, drawn from `rng`; the end of
+    /// Two parts, the second with `share` of the examples: of every class of images, rows or series, drawn from `rng`; the end of
     /// a text.
     ///
     /// # Errors
@@ -100,6 +112,9 @@ impl Dataset {
                 };
                 Ok((Dataset::Table(table.subset(&first)), Dataset::Table(table.subset(&second))))
             }
+            Dataset::Series(series) => {
+                series.split(share, rng).map(|(first, second)| (Dataset::Series(first), Dataset::Series(second)))
+            }
         }
     }
 
@@ -109,6 +124,7 @@ impl Dataset {
             Dataset::Images(images) => Preparation::Images(Normalize::fit(images)),
             Dataset::Text(text) => Preparation::Text { alphabet: text.alphabet.iter().collect() },
             Dataset::Table(table) => Preparation::Table(TablePreparation::fit(table)),
+            Dataset::Series(series) => Preparation::Series(SeriesPreparation::fit(series)),
         }
     }
 
@@ -134,6 +150,9 @@ impl Dataset {
             (Dataset::Text(text), Preparation::Text { .. }, [characters, next]) => text.fill(indices, characters, next),
             (Dataset::Table(table), Preparation::Table(preparation), fields) => {
                 table.fill(indices, preparation, fields);
+            }
+            (Dataset::Series(series), Preparation::Series(preparation), [values, labels]) => {
+                series.fill(indices, preparation, values, labels);
             }
             (_, preparation, fields) => panic!("{} fields, prepared by {preparation:?}", fields.len()),
         }

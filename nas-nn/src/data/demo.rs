@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::csv::table_of;
 use super::idx::Idx;
 use super::open::{join, open_text};
+use super::ts::series_of;
 use super::{DataError, TrainTest};
 
 macro_rules! embedded {
@@ -60,6 +61,18 @@ pub fn adult_mini() -> Result<TrainTest, DataError> {
     table_of(bytes, Path::new("adult.csv.gz"), "the embedded part of Adult".to_owned())
 }
 
+/// Japanese Vowels (Kudo et al., 1999; CC BY 4.0): 640 utterances of nine speakers, 12 channels of 7 to 29 steps, stretched to 26. They
+/// are read by the reader of users' files.
+///
+/// # Errors
+/// Never, unless the program itself is damaged.
+pub fn japanese_vowels() -> Result<TrainTest, DataError> {
+    let train = include_bytes!("../../data/japanese-vowels/JapaneseVowels_TRAIN.ts.gz");
+    let test = include_bytes!("../../data/japanese-vowels/JapaneseVowels_TEST.ts.gz");
+    let [train_path, test_path] = ["JapaneseVowels_TRAIN.ts.gz", "JapaneseVowels_TEST.ts.gz"].map(Path::new);
+    series_of((train, train_path), (test, test_path), "the embedded Japanese Vowels".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +99,17 @@ mod tests {
         assert!(report.contains("workclass       6 categories, 361 missing"), "{report}");
         assert!(report.contains("age             numbers 17 to 90, mean 38."), "{report}");
         assert!(report.contains("the commonest class as every answer: test accuracy 0.7"), "{report}");
+    }
+
+    #[test]
+    fn the_series_have_their_speakers() {
+        let data = japanese_vowels().unwrap();
+        let report = crate::data::describe(&data);
+        let (Dataset::Series(train), Dataset::Series(test)) = (data.train, data.test) else { panic!("no series") };
+        assert_eq!((train.channels, train.steps), (12, 26));
+        assert_eq!(train.class_counts(), [30; 9]);
+        assert_eq!(test.class_counts(), [31, 35, 88, 44, 29, 24, 40, 50, 29]);
+        assert!(report.problems().is_empty(), "{report}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::describe_series::{SeriesReport, describe_series};
 use super::describe_table::{TableReport, describe_table};
 use super::{Dataset, Images, Normalize, Text, TrainTest};
 
@@ -18,6 +19,8 @@ pub enum Report {
     Text(TextReport),
     /// Of a table.
     Table(TableReport),
+    /// Of time series.
+    Series(SeriesReport),
 }
 
 impl Report {
@@ -27,6 +30,7 @@ impl Report {
             Report::Images(report) => report.problems.push(problem),
             Report::Text(report) => report.problems.push(problem),
             Report::Table(report) => report.problems.push(problem),
+            Report::Series(report) => report.problems.push(problem),
         }
     }
 
@@ -36,6 +40,7 @@ impl Report {
             Report::Images(report) => &report.problems,
             Report::Text(report) => &report.problems,
             Report::Table(report) => &report.problems,
+            Report::Series(report) => &report.problems,
         }
     }
 }
@@ -46,6 +51,7 @@ impl fmt::Display for Report {
             Report::Images(report) => report.fmt(f),
             Report::Text(report) => report.fmt(f),
             Report::Table(report) => report.fmt(f),
+            Report::Series(report) => report.fmt(f),
         }?;
         if self.problems().is_empty() {
             return write!(f, "\nNo problems found.");
@@ -99,6 +105,7 @@ pub fn describe(data: &TrainTest) -> Report {
         (Dataset::Images(train), Dataset::Images(test)) => Report::Images(describe_images(&data.source, train, test)),
         (Dataset::Text(train), Dataset::Text(test)) => Report::Text(describe_text(&data.source, train, test)),
         (Dataset::Table(train), Dataset::Table(test)) => Report::Table(describe_table(&data.source, train, test)),
+        (Dataset::Series(train), Dataset::Series(test)) => Report::Series(describe_series(&data.source, train, test)),
         _ => unreachable!("both parts of a data set are of one kind"),
     }
 }

@@ -14,6 +14,16 @@ pub enum DataError {
         /// Why.
         source: std::io::Error,
     },
+    /// A time series that cannot be read.
+    #[error("{path}, line {line}: {message}")]
+    Series {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        message: String,
+    },
     /// A folder without one of the four files.
     #[error(
         "{folder} has no {name} (or {name}.gz); it needs train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"

@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Dataset, Images, csv, text};
+use super::{DataError, Dataset, Images, csv, text, ts};
 
 /// A data set with its training and test parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,8 @@ const PARTS: [[&str; 2]; 2] =
     [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
 
 /// The data set at `path`: a folder of four IDX files with the names of MNIST's, gzipped or not; a UTF-8 text, whose name ends in
-/// `.txt`; or a table, as [`open_table`](super::open_table) reads it.
+/// `.txt`; a table, as [`open_table`](super::open_table) reads it; or time series in `.ts` form, a file or a folder with one that ends in
+/// `_TRAIN.ts` and one in `_TEST.ts`.
 ///
 /// # Errors
 /// A file that is missing, damaged, or does not fit the others.
@@ -32,11 +33,14 @@ pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     if csv::is_table(path) {
         return csv::open_table(path, &csv::Columns::default());
     }
+    if ts::is_series(path) {
+        return ts::open_series(path);
+    }
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt")) {
             return open_text(std::fs::read(path).map_err(io)?, path, path.display().to_string());
         }
-        let message = "it is a file; give the folder that holds the four IDX files, a text (.txt) or a table (.csv)";
+        let message = "it is a file; give the folder that holds the four IDX files, a text (.txt), a table (.csv) or series (.ts)";
         return Err(io(std::io::Error::other(message)));
     }
     let mut files = Vec::new();
@@ -252,7 +256,7 @@ mod tests {
         assert_eq!(
             says(&at.join(a)),
             format!(
-                "reading F/{a}: it is a file; give the folder that holds the four IDX files, a text (.txt) or a table (.csv)"
+                "reading F/{a}: it is a file; give the folder that holds the four IDX files, a text (.txt), a table (.csv) or series (.ts)"
             )
         );
         assert!(says(&at.join("none")).starts_with("reading F/none: "));

@@ -2,15 +2,16 @@
 
 mod cnn_cell;
 mod cnn_macro;
+mod cnn_series;
 mod mbconv;
 mod mlp;
 mod nasbench101;
 mod rnn;
 mod rnn_cell;
+mod sequence;
 mod skeleton;
 #[cfg(test)]
 mod tests;
-mod text;
 mod training;
 mod transformer;
 
@@ -26,6 +27,7 @@ pub use crate::task::Task;
 
 pub use cnn_cell::CnnCell;
 pub use cnn_macro::CnnMacro;
+pub use cnn_series::CnnSeries;
 pub use mbconv::MbConv;
 pub use mlp::Mlp;
 pub use nasbench101::NasBench101;
@@ -102,6 +104,7 @@ pub fn usual(task: &Task) -> &'static str {
     match task {
         Task::Image { .. } => "cnn_cell",
         Task::Text { .. } => "rnn",
+        Task::Series { .. } => "cnn_series",
         Task::Table { .. } => "mlp",
     }
 }
@@ -111,6 +114,7 @@ pub fn families() -> Vec<Arc<dyn Family>> {
     vec![
         Arc::new(CnnCell),
         Arc::new(CnnMacro),
+        Arc::new(CnnSeries),
         Arc::new(MbConv),
         Arc::new(Mlp),
         Arc::new(NasBench101),

@@ -1,10 +1,11 @@
-//! Recurrent language models: an embedding, a stack of LSTM or GRU layers, the scores of the next character.
+//! Recurrent networks: a stack of LSTM or GRU layers that read characters or the steps of a series.
 //!
 //! Layers of the same width may be bridged (x + layer(x)), and the last matrix may be the embedding's (weight tying; Press & Wolf, 2017).
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, one_of, text};
+use super::sequence::{self, Answer, Sequence};
+use super::{Family, FamilyError, Task, one_of};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::op::{Gru, Lstm};
@@ -25,30 +26,26 @@ impl Family for Rnn {
     }
 
     fn describe(&self) -> &'static str {
-        "recurrent language models of characters: LSTM or GRU, depth, widths, bridges, tied weights, dropout"
+        "texts and series: LSTM or GRU, depth, widths, bridges, norm, how the answer is made, dropout"
     }
 
     fn usual_task(&self) -> Task {
-        text::USUAL
+        sequence::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text::vocabulary(self.name(), task)?;
+        let sequence = Sequence::of(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
             .choice("cell", ["lstm", "gru"])
             .integer("depth", 1..=3)
             .integer("width", 32..=128)
-            .step(16)
-            .integer("embedding", 16..=64)
-            .step(16)
+            .step(16);
+        let space = sequence
+            .decide_embedding(space, 64)
             .choice("bridges", ["none", "residual"])
             .when("depth", [2, 3])
-            .choice("norm", ["none", "layer"])
-            .choice("output", text::OUTPUTS)
-            .float("dropout", 0.0..=0.3)
-            .steps(4)
-            .build()?;
-        Ok(space)
+            .choice("norm", ["none", "layer"]);
+        Ok(sequence.decide_answer(space).float("dropout", 0.0..=0.3).steps(4).build()?)
     }
 
     /// One layer of 96 LSTM cells.
@@ -60,11 +57,12 @@ impl Family for Rnn {
             .with("embedding", Value::Integer(32))
             .with("norm", Value::Choice("none".to_owned()))
             .with("output", Value::Choice("own".to_owned()))
+            .with("readout", Value::Choice("mean".to_owned()))
             .with("dropout", Value::Float(0.1))
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text::vocabulary(self.name(), task)?;
+        let sequence = Sequence::of(self.name(), task)?;
         let depth = architecture.size("depth")?;
         if depth == 0 || depth > DEEPEST {
             return Err(FamilyError::Task(format!("depth is {depth}; rnn stacks 1 to {DEEPEST} layers")));
@@ -75,10 +73,11 @@ impl Family for Rnn {
             one_of(self.name(), architecture, path, &options).map(|chosen| chosen == options[1])
         };
         let (lstm, bridged) = (is("cell", ["gru", "lstm"])?, depth > 1 && is("bridges", ["none", "residual"])?);
-        let (normed, tied) = (is("norm", ["none", "layer"])?, text::is_tied(self.name(), architecture)?);
+        let normed = is("norm", ["none", "layer"])?;
+        let answer = Answer::of(self.name(), architecture, sequence)?;
 
-        let table = inputs[0].embedding_table(vocabulary, embedding, Init::Normal { std: 0.1 });
-        let mut x = inputs[0].embedding_in(table);
+        let reading = sequence.read(inputs[0], embedding, Init::Normal { std: 0.1 });
+        let mut x = reading.features;
         for layer in 0..depth {
             x = x.scope(&format!("layer{layer}"), |x| {
                 let y = if normed && layer > 0 { x.layer_norm() } else { x };
@@ -89,16 +88,16 @@ impl Family for Rnn {
         }
         Ok(x.scope("head", |x| {
             let x = if normed { x.layer_norm() } else { x };
-            text::scores(x, table, tied)
+            answer.scores(x, &reading)
         }))
     }
 
     fn search_recipe(&self) -> Recipe {
-        text::search_recipe(LEARNING_RATE)
+        sequence::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        text::final_recipe(LEARNING_RATE)
+        sequence::final_recipe(LEARNING_RATE)
     }
 }
 
@@ -132,12 +131,5 @@ mod tests {
             let error = Rnn.build(&architecture, &TASK, &[TASK.inputs()[0].input(&graph)]).unwrap_err().to_string();
             assert_eq!(error, format!("rnn has no \"other\" for \"{path}\"; options: {options}"));
         }
-    }
-
-    #[test]
-    fn images_are_refused() {
-        let images = Task::Image { channels: 1, height: 28, width: 28, classes: 10 };
-        let error = Rnn.space(&images).unwrap_err().to_string();
-        assert_eq!(error, "rnn is for text, and the data is images 1×28×28 in 10 classes");
     }
 }

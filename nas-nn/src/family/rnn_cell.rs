@@ -1,6 +1,6 @@
-//! Recurrent language models whose cell is searched (ENAS: Pham et al., 2018; DARTS: Liu et al., 2019).
+//! Recurrent networks whose cell is searched (ENAS: Pham et al., 2018; DARTS: Liu et al., 2019).
 //!
-//! The cell is a graph of nodes. Node 0 reads the character x and the last state h through gates c of its own,
+//! The cell is a graph of nodes. Node 0 reads the step x (a character or numbers) and the last state h through gates c of its own,
 //! c · f(W x + U h) + (1 − c) · h, and every other node one node before it, n: c · f(W n) + (1 − c) · n, each with its matrices and its
 //! activation f. The new state, which is also the output, is the mean of the nodes that no other reads (ENAS) or of all
 //! (DARTS). All steps share the weights.
@@ -9,7 +9,8 @@
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, one_of, text};
+use super::sequence::{self, Answer, Sequence};
+use super::{Family, FamilyError, Task, one_of};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::op::Activation;
@@ -30,40 +31,32 @@ impl Family for RnnCell {
     }
 
     fn describe(&self) -> &'static str {
-        "recurrent language models of characters with one searched cell: its nodes, their predecessors and activations (ENAS, DARTS)"
+        "texts and series: one searched recurrent cell, its nodes, their predecessors and activations (ENAS, DARTS)"
     }
 
     fn usual_task(&self) -> Task {
-        text::USUAL
+        sequence::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text::vocabulary(self.name(), task)?;
-        let space = SearchSpace::builder(self.name())
-            .integer("width", 32..=64)
-            .step(16)
-            .integer("embedding", 16..=48)
-            .step(16)
-            .group("cell", |mut cell| {
-                cell = cell.integer("nodes", 2..=MOST_NODES as i64);
-                for node in 0..MOST_NODES as i64 {
-                    let present = node + 1..=MOST_NODES as i64;
-                    if node > 1 {
-                        cell = cell.integer(&format!("from-{node}"), 0..=node - 1).when("nodes", present.clone());
-                    }
-                    cell = cell.choice(&format!("activation-{node}"), ["tanh", "relu", "sigmoid", "identity"]);
-                    // There are always two.
-                    if node > 1 {
-                        cell = cell.when("nodes", present);
-                    }
+        let sequence = Sequence::of(self.name(), task)?;
+        let space = SearchSpace::builder(self.name()).integer("width", 32..=64).step(16);
+        let space = sequence.decide_embedding(space, 48).group("cell", |mut cell| {
+            cell = cell.integer("nodes", 2..=MOST_NODES as i64);
+            for node in 0..MOST_NODES as i64 {
+                let present = node + 1..=MOST_NODES as i64;
+                if node > 1 {
+                    cell = cell.integer(&format!("from-{node}"), 0..=node - 1).when("nodes", present.clone());
                 }
-                cell.choice("output", ["loose_ends", "all"])
-            })
-            .choice("output", text::OUTPUTS)
-            .float("dropout", 0.0..=0.3)
-            .steps(4)
-            .build()?;
-        Ok(space)
+                cell = cell.choice(&format!("activation-{node}"), ["tanh", "relu", "sigmoid", "identity"]);
+                // There are always two.
+                if node > 1 {
+                    cell = cell.when("nodes", present);
+                }
+            }
+            cell.choice("output", ["loose_ends", "all"])
+        });
+        Ok(sequence.decide_answer(space).float("dropout", 0.0..=0.3).steps(4).build()?)
     }
 
     /// A recurrent highway network (Zilly et al., 2017): a chain of three nodes with hyperbolic tangents.
@@ -75,30 +68,31 @@ impl Family for RnnCell {
             .with("cell.from-2", Value::Integer(1))
             .with("cell.output", "loose_ends".into())
             .with("output", "own".into())
+            .with("readout", "mean".into())
             .with("dropout", Value::Float(0.0));
         (0..3).for_each(|node| architecture.set(&format!("cell.activation-{node}"), "tanh".into()));
         architecture
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text::vocabulary(self.name(), task)?;
+        let sequence = Sequence::of(self.name(), task)?;
         let cell = Cell::of(architecture)?;
         let embedding = architecture.size("embedding")?;
         let dropout = architecture.float("dropout")? as f32;
-        let tied = text::is_tied(self.name(), architecture)?;
+        let answer = Answer::of(self.name(), architecture, sequence)?;
 
-        let table = inputs[0].embedding_table(vocabulary, embedding, Init::Normal { std: 0.1 });
-        let x = inputs[0].embedding_in(table).dropout(dropout);
+        let reading = sequence.read(inputs[0], embedding, Init::Normal { std: 0.1 });
+        let x = reading.features.dropout(dropout);
         let x = x.scope("cell", |x| cell.unroll(x)).dropout(dropout);
-        Ok(x.scope("head", |x| text::scores(x, table, tied)))
+        Ok(x.scope("head", |x| answer.scores(x, &reading)))
     }
 
     fn search_recipe(&self) -> Recipe {
-        text::search_recipe(LEARNING_RATE)
+        sequence::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        text::final_recipe(LEARNING_RATE)
+        sequence::final_recipe(LEARNING_RATE)
     }
 }
 

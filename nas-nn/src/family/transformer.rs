@@ -1,12 +1,13 @@
-//! Transformers as causal language models: attention and feed-forward blocks, the scores of the next character.
+//! Transformers: attention and feed-forward blocks. On texts they are causal language models, on series classifiers that see all steps.
 //!
 //! A block adds what it finds to what it reads. The norm stands before each sublayer (pre: x + f(norm(x)), with a last norm before the head)
 //! or behind each sum (post: norm(x + f(x)); Vaswani et al., 2017). Positions are learned vectors, rotations of queries and keys (Su et
-//! al., 2021), or nothing at all: the causal mask alone tells places apart (Haviv et al., 2022).
+//! al., 2021), or nothing at all: on texts the causal mask alone tells places apart (Haviv et al., 2022).
 
 use nas_core::{Architecture, SearchSpace, Value};
 
-use super::{Family, FamilyError, Task, one_of, text};
+use super::sequence::{self, Answer, Sequence};
+use super::{Family, FamilyError, Task, one_of};
 use crate::graph::Var;
 use crate::init::Init;
 use crate::layer::learned_positions;
@@ -31,15 +32,15 @@ impl Family for Transformer {
     }
 
     fn describe(&self) -> &'static str {
-        "Transformer language models of characters: depth, width, heads, feed-forward, norms, activation, positions, tied weights"
+        "texts and series: Transformers; depth, width, heads, feed-forward, norms, activation, positions, how the answer is made"
     }
 
     fn usual_task(&self) -> Task {
-        text::USUAL
+        sequence::USUAL
     }
 
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
-        text::vocabulary(self.name(), task)?;
+        let sequence = Sequence::of(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
             .integer("depth", 1..=4)
             .integer("width", 32..=128)
@@ -50,12 +51,8 @@ impl Family for Transformer {
             .choice("norm_place", ["pre", "post"])
             .choice("norm", ["layer", "rms"])
             .choice("activation", ["relu", "gelu", "silu"])
-            .choice("positions", ["learned", "rotary", "none"])
-            .choice("output", text::OUTPUTS)
-            .float("dropout", 0.0..=0.3)
-            .steps(4)
-            .build()?;
-        Ok(space)
+            .choice("positions", ["learned", "rotary", "none"]);
+        Ok(sequence.decide_answer(space).float("dropout", 0.0..=0.3).steps(4).build()?)
     }
 
     /// Two pre-norm blocks of 96 features with four heads and learned positions, as GPT-2 is built.
@@ -70,25 +67,28 @@ impl Family for Transformer {
             .with("activation", "gelu".into())
             .with("positions", "learned".into())
             .with("output", "own".into())
+            .with("readout", "mean".into())
             .with("dropout", Value::Float(0.0))
     }
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
-        let vocabulary = text::vocabulary(self.name(), task)?;
+        let sequence = Sequence::of(self.name(), task)?;
         let depth = architecture.size("depth")?;
         if depth == 0 || depth > DEEPEST {
             return Err(FamilyError::Task(format!("depth is {depth}; transformer stacks 1 to {DEEPEST} blocks")));
         }
-        let block = Block::of(architecture)?;
-        let tied = text::is_tied(self.name(), architecture)?;
+        let block = Block::of(architecture, sequence)?;
+        let answer = Answer::of(self.name(), architecture, sequence)?;
 
-        let characters = inputs[0];
         // Rows of length 1: tied, they then give logits of about unit size for normed features.
         let std = 1.0 / (block.width.max(1) as f32).sqrt();
-        let table = characters.embedding_table(vocabulary, block.width, Init::Normal { std });
-        let mut x = characters.embedding_in(table);
+        let reading = sequence.read(inputs[0], block.width, Init::Normal { std });
+        let mut x = reading.features;
+        if !block.causal {
+            x = x.scope("steps", |x| x.linear(block.width));
+        }
         if block.positions == "learned" {
-            x = learned_positions(x, characters.dim(0));
+            x = learned_positions(x, x.dim(0));
         }
         x = x.dropout(block.dropout);
         for number in 0..depth {
@@ -96,16 +96,16 @@ impl Family for Transformer {
         }
         Ok(x.scope("head", |x| {
             let x = if block.pre { block.norm(x) } else { x };
-            text::scores(x, table, tied)
+            answer.scores(x, &reading)
         }))
     }
 
     fn search_recipe(&self) -> Recipe {
-        text::search_recipe(LEARNING_RATE)
+        sequence::search_recipe(LEARNING_RATE)
     }
 
     fn final_recipe(&self) -> Recipe {
-        text::final_recipe(LEARNING_RATE)
+        sequence::final_recipe(LEARNING_RATE)
     }
 }
 
@@ -119,11 +119,13 @@ struct Block<'a> {
     rms: bool,
     activation: Activation,
     positions: &'a str,
+    /// Whether no step sees a later one.
+    causal: bool,
     dropout: f32,
 }
 
 impl<'a> Block<'a> {
-    fn of(architecture: &'a Architecture) -> Result<Self, FamilyError> {
+    fn of(architecture: &'a Architecture, sequence: Sequence) -> Result<Self, FamilyError> {
         let (width, heads) = (architecture.size("width")?, architecture.size("heads")?);
         let positions = one_of("transformer", architecture, "positions", &["learned", "rotary", "none"])?;
         let mistake = |why: &str| {
@@ -144,6 +146,7 @@ impl<'a> Block<'a> {
             rms: one_of("transformer", architecture, "norm", &["layer", "rms"])? == "rms",
             activation: activation.parse().map_err(|e| FamilyError::Task(format!("transformer: {e}")))?,
             positions,
+            causal: sequence.is_causal(),
             dropout: architecture.float("dropout")? as f32,
         })
     }
@@ -167,7 +170,8 @@ impl<'a> Block<'a> {
 
     /// Rotations turn queries and keys, so there they come apart first; the parameters are the same.
     fn attention<'g>(&self, x: Var<'g>) -> Var<'g> {
-        let attention = Attention::new(self.heads).causal();
+        let attention = Attention::new(self.heads);
+        let attention = if self.causal { attention.causal() } else { attention };
         if self.positions != "rotary" {
             return x.self_attention(attention);
         }
