@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ::csv::{ReaderBuilder, StringRecord, Trim};
 use nas_core::{Purpose, Seed};
 use serde::{Deserialize, Serialize};
 
-use super::{Column, DataError, Dataset, Kind, Schema, Table, TrainTest, Values, shuffled, stratified};
+use super::{Column, DataError, Dataset, Kind, Schema, Table, TrainTest, Values, shuffled, stratified, text_file};
 
-/// The most bytes of a file that are read, unpacked: 1 GiB.
-const LIMIT: u64 = 1 << 30;
 /// The most columns.
 const MOST_COLUMNS: usize = 10_000;
 /// The fewest rows that can be learned from.
@@ -140,30 +137,15 @@ struct Found {
 
 impl Sheet {
     fn open(path: &Path) -> Result<Self, DataError> {
-        let io = |source| DataError::Io { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
-        let mut bytes = Vec::new();
-        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(io)?;
-        Self::read(&bytes, path)
+        Self::parse(text_file::read(path)?, path)
     }
 
     fn read(bytes: &[u8], path: &Path) -> Result<Self, DataError> {
-        let mut bytes = std::borrow::Cow::Borrowed(bytes);
-        if bytes.starts_with(&[0x1f, 0x8b]) {
-            let mut plain = Vec::new();
-            flate2::read::MultiGzDecoder::new(&*bytes)
-                .take(LIMIT + 1)
-                .read_to_end(&mut plain)
-                .map_err(|source| DataError::Gzip { path: path.to_owned(), source })?;
-            bytes = plain.into();
-        }
+        Self::parse(text_file::decode(bytes, path)?, path)
+    }
+
+    fn parse(text: String, path: &Path) -> Result<Self, DataError> {
         let wrong = |message| DataError::Table { path: path.to_owned(), message };
-        if bytes.len() as u64 > LIMIT {
-            return Err(wrong(format!("it is longer than {LIMIT} bytes")));
-        }
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| DataError::NoText { path: path.to_owned(), at: e.valid_up_to() })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
         if text.trim().is_empty() {
             return Err(DataError::Empty { path: path.to_owned() });
         }

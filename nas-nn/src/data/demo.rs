@@ -1,13 +1,12 @@
 //! Data inside the program, for a first search without files.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::csv::table_of;
 use super::idx::Idx;
 use super::open::{join, open_text};
 use super::ts::series_of;
-use super::{DataError, TrainTest};
+use super::{DataError, TrainTest, text_file};
 
 macro_rules! embedded {
     ($name:literal) => {
@@ -44,11 +43,8 @@ pub fn fashion_mnist_mini() -> Result<TrainTest, DataError> {
 /// Never, unless the program itself is damaged.
 pub fn shakespeare_mini() -> Result<TrainTest, DataError> {
     let path = Path::new("shakespeare.txt.gz");
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(&include_bytes!("../../data/shakespeare-mini/shakespeare.txt.gz")[..])
-        .read_to_end(&mut bytes)
-        .map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    open_text(bytes, path, "the embedded text of Shakespeare".to_owned())
+    let text = text_file::decode(include_bytes!("../../data/shakespeare-mini/shakespeare.txt.gz"), path)?;
+    open_text(&text, path, "the embedded text of Shakespeare".to_owned())
 }
 
 /// 8,000 rows of Adult (Becker & Kohavi, 1996; CC BY 4.0): who earned more than 50,000 dollars a year, by a census of 1994. They are

@@ -15,6 +15,7 @@ mod series;
 mod split;
 mod table;
 mod text;
+mod text_file;
 mod ts;
 
 pub use augment::Augment;

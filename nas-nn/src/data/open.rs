@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Dataset, Images, csv, text, ts};
+use super::{DataError, Dataset, Images, csv, text, text_file, ts};
 
 /// A data set with its training and test parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     }
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt")) {
-            return open_text(std::fs::read(path).map_err(io)?, path, path.display().to_string());
+            return open_text(&text_file::read(path)?, path, path.display().to_string());
         }
         let message = "it is a file; give the folder that holds the four IDX files, a text (.txt), a table (.csv) or series (.ts)";
         return Err(io(std::io::Error::other(message)));
@@ -74,13 +74,11 @@ pub fn open_labelled(images: &Path, labels: &Path) -> Result<Images, DataError> 
     part(Idx::open(images)?, Idx::open(labels)?, images, labels)
 }
 
-/// A data set from the bytes of a text.
-pub(super) fn open_text(bytes: Vec<u8>, path: &Path, source: String) -> Result<TrainTest, DataError> {
+/// A data set from a text.
+pub(super) fn open_text(text: &str, path: &Path, source: String) -> Result<TrainTest, DataError> {
     let mut hasher = fnv::FnvHasher::default();
-    hasher.write(&bytes);
-    let text = String::from_utf8(bytes)
-        .map_err(|e| DataError::NoText { path: path.to_owned(), at: e.utf8_error().valid_up_to() })?;
-    let (train, test) = text::divide(&text, path)?;
+    hasher.write(text.as_bytes());
+    let (train, test) = text::divide(text, path)?;
     Ok(TrainTest { train: Dataset::Text(train), test: Dataset::Text(test), hash: hasher.finish(), source })
 }
 

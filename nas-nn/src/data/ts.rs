@@ -1,16 +1,13 @@
 //! The `.ts` files of the UCR and UEA archives of time series: a line a series, channels separated by colons, values by commas, the class last.
 
 use std::hash::Hasher as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nas_core::{Purpose, Seed};
 
 use super::series::Series;
-use super::{DataError, Dataset, TrainTest};
+use super::{DataError, Dataset, TrainTest, text_file};
 
-/// The most bytes of a file that are read, unpacked: 1 GiB.
-const LIMIT: u64 = 1 << 30;
 /// The most classes.
 const MOST_CLASSES: usize = 1000;
 /// The most numbers of all series together, at the length to which they are stretched.
@@ -65,19 +62,21 @@ pub(super) fn open_series(path: &Path) -> Result<TrainTest, DataError> {
     let (train, test) = (candidates().find(|f| part(f, "TRAIN")), candidates().find(|f| part(f, "TEST")));
     let source = path.display().to_string();
     match (train, test) {
-        (Some(train), Some(test)) => divided((&read(train)?, train), Some((&read(test)?, test)), source),
-        _ if path.is_dir() && all.len() == 1 => divided((&read(&all[0])?, &all[0]), None, source),
+        (Some(train), Some(test)) => {
+            divided((&text_file::read(train)?, train), Some((&text_file::read(test)?, test)), source)
+        }
+        _ if path.is_dir() && all.len() == 1 => divided((&text_file::read(&all[0])?, &all[0]), None, source),
         _ if path.is_dir() => {
             let message = "of its .ts files none ends in _TRAIN.ts and another in _TEST.ts";
             Err(io(std::io::Error::other(message)))
         }
-        _ => divided((&read(path)?, path), None, source),
+        _ => divided((&text_file::read(path)?, path), None, source),
     }
 }
 
 /// A data set from the bytes of two files.
 pub(super) fn series_of(train: (&[u8], &Path), test: (&[u8], &Path), source: String) -> Result<TrainTest, DataError> {
-    let texts = [train, test].map(|(bytes, path)| Ok((text(bytes, path)?, path)));
+    let texts = [train, test].map(|(bytes, path)| Ok((text_file::decode(bytes, path)?, path)));
     let [train, test] = texts;
     let (train, test): ((String, &Path), (String, &Path)) = (train?, test?);
     divided((&train.0, train.1), Some((&test.0, test.1)), source)
@@ -94,7 +93,7 @@ pub fn read_series(
     class_names: &[String],
     labelled: bool,
 ) -> Result<Series, DataError> {
-    Series::of(&recordings(&read(path)?, path)?, path, [channels, steps], class_names, labelled)
+    Series::of(&recordings(&text_file::read(path)?, path)?, path, [channels, steps], class_names, labelled)
 }
 
 fn divided(train: (&str, &Path), test: Option<(&str, &Path)>, source: String) -> Result<TrainTest, DataError> {
@@ -137,30 +136,6 @@ fn sort(names: &mut Vec<String>) {
         names.sort_unstable();
     }
     names.dedup();
-}
-
-fn read(path: &Path) -> Result<String, DataError> {
-    let io = |source| DataError::Io { path: path.to_owned(), source };
-    text(&std::fs::read(path).map_err(io)?, path)
-}
-
-/// The text of a file, unpacked if it is gzipped.
-fn text(bytes: &[u8], path: &Path) -> Result<String, DataError> {
-    let io = |source| DataError::Io { path: path.to_owned(), source };
-    let mut unpacked = Vec::new();
-    let whole = if bytes.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::MultiGzDecoder::new(bytes)
-            .take(LIMIT + 1)
-            .read_to_end(&mut unpacked)
-            .map_err(|source| DataError::Gzip { path: path.to_owned(), source })?;
-        unpacked
-    } else {
-        bytes.to_vec()
-    };
-    if whole.len() as u64 > LIMIT {
-        return Err(io(std::io::Error::other(format!("it holds more than {LIMIT} bytes"))));
-    }
-    String::from_utf8(whole).map_err(|e| DataError::NoText { path: path.to_owned(), at: e.utf8_error().valid_up_to() })
 }
 
 /// The series of a text, one or more, all of one number of channels.
