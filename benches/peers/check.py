@@ -337,6 +337,9 @@ class Graph:
         packed = self.linear(x, weight, bias)
         return self.linear(self.attention_packed(packed, *lengths_of_keys, **settings), weight_2, bias_2)
 
+    def reverse(self, x):
+        return x.flip(1)
+
     def rotary(self, x, base):
         """Pairs (i, i + width/2) as complex numbers, turned by the position."""
         half = x.shape[-1] // 2

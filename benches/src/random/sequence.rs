@@ -19,6 +19,7 @@ pub(super) const ALL: &[Operation] = &[
     Operation { name: "attention_packed", on: Axes::Exactly(2), add: attention_packed },
     Operation { name: "self_attention", on: Axes::Exactly(2), add: self_attention },
     Operation { name: "rotary", on: Axes::AtLeast(2), add: rotary },
+    Operation { name: "reverse", on: Axes::AtLeast(1), add: reverse },
 ];
 
 /// Tokens of one text, or one an example.
@@ -183,6 +184,10 @@ fn self_attention(s: &mut Sketch<'_>, x: usize) -> Option<usize> {
     let lengths = lengths_of_keys(s, &mut inputs, keys);
     let with = json!({ "heads": heads, "causal": causal, "lengths": lengths });
     Some(s.op("self_attention", &inputs, with, |v| v[0].self_attention(settings_of_attention(v.get(1), heads, causal))))
+}
+
+fn reverse(s: &mut Sketch<'_>, x: usize) -> Option<usize> {
+    Some(s.unary("reverse", x, |v| v.reverse()))
 }
 
 fn rotary(s: &mut Sketch<'_>, x: usize) -> Option<usize> {

@@ -1,4 +1,4 @@
-//! Recurrent networks: a stack of LSTM or GRU layers that read characters or the steps of a series.
+//! Recurrent networks: a stack of layers of LSTM, GRU or minimal gated units that read characters or the steps of a series.
 //!
 //! Layers of the same width may be bridged (x + layer(x)), and the last matrix may be the embedding's (weight tying; Press & Wolf, 2017).
 
@@ -8,6 +8,7 @@ use super::sequence::{self, Answer, Sequence};
 use super::{Family, FamilyError, Task, one_of};
 use crate::graph::Var;
 use crate::init::Init;
+use crate::layer::minimal_gated_unit;
 use crate::op::{Gru, Lstm};
 use crate::train::Recipe;
 
@@ -20,13 +21,19 @@ const LEARNING_RATE: f32 = 5e-3;
 /// The most layers, which a space file may not exceed.
 const DEEPEST: usize = 16;
 
+/// Cells: long short-term memory, gated recurrent unit, minimal gated unit.
+const CELLS: [&str; 3] = ["lstm", "gru", "minimal"];
+
+/// How a series is read: from its beginning, or also from its end by cells of their own (Schuster & Paliwal, 1997).
+const DIRECTIONS: [&str; 2] = ["forward", "both"];
+
 impl Family for Rnn {
     fn name(&self) -> &'static str {
         "rnn"
     }
 
     fn describe(&self) -> &'static str {
-        "texts and series: LSTM or GRU, depth, widths, bridges, norm, how the answer is made, dropout"
+        "texts and series: LSTM, GRU or minimal cells, depth, widths, direction, bridges, norm, how the answer is made, dropout"
     }
 
     fn usual_task(&self) -> Task {
@@ -36,7 +43,7 @@ impl Family for Rnn {
     fn space(&self, task: &Task) -> Result<SearchSpace, FamilyError> {
         let sequence = Sequence::of(self.name(), task)?;
         let space = SearchSpace::builder(self.name())
-            .choice("cell", ["lstm", "gru"])
+            .choice("cell", CELLS)
             .integer("depth", 1..=3)
             .integer("width", 32..=128)
             .step(16);
@@ -45,6 +52,7 @@ impl Family for Rnn {
             .choice("bridges", ["none", "residual"])
             .when("depth", [2, 3])
             .choice("norm", ["none", "layer"]);
+        let space = if sequence.is_causal() { space } else { space.choice("direction", DIRECTIONS) };
         Ok(sequence.decide_answer(space).float("dropout", 0.0..=0.3).steps(4).build()?)
     }
 
@@ -58,6 +66,7 @@ impl Family for Rnn {
             .with("norm", Value::Choice("none".to_owned()))
             .with("output", Value::Choice("own".to_owned()))
             .with("readout", Value::Choice("mean".to_owned()))
+            .with("direction", Value::Choice("forward".to_owned()))
             .with("dropout", Value::Float(0.1))
     }
 
@@ -72,7 +81,10 @@ impl Family for Rnn {
         let is = |path: &str, options: [&str; 2]| {
             one_of(self.name(), architecture, path, &options).map(|chosen| chosen == options[1])
         };
-        let (lstm, bridged) = (is("cell", ["gru", "lstm"])?, depth > 1 && is("bridges", ["none", "residual"])?);
+        let cell = one_of(self.name(), architecture, "cell", &CELLS)?;
+        let bridged = depth > 1 && is("bridges", ["none", "residual"])?;
+        // A text is read forwards: later characters are not known.
+        let both = !sequence.is_causal() && is("direction", DIRECTIONS)?;
         let normed = is("norm", ["none", "layer"])?;
         let answer = Answer::of(self.name(), architecture, sequence)?;
 
@@ -81,7 +93,8 @@ impl Family for Rnn {
         for layer in 0..depth {
             x = x.scope(&format!("layer{layer}"), |x| {
                 let y = if normed && layer > 0 { x.layer_norm() } else { x };
-                let y = if lstm { y.lstm(Lstm::new(width)) } else { y.gru(Gru::new(width)) };
+                let forwards = unroll(cell, y, width);
+                let y = if both { forwards.concat(&[unroll(cell, y.reverse(), width).reverse()], 1) } else { forwards };
                 let y = y.dropout(dropout);
                 if bridged && layer > 0 { x + y } else { y }
             });
@@ -98,6 +111,15 @@ impl Family for Rnn {
 
     fn final_recipe(&self) -> Recipe {
         sequence::final_recipe(LEARNING_RATE)
+    }
+}
+
+/// The states of `width` cells over x [steps, features].
+fn unroll<'g>(cell: &str, x: Var<'g>, width: usize) -> Var<'g> {
+    match cell {
+        "lstm" => x.lstm(Lstm::new(width)),
+        "gru" => x.gru(Gru::new(width)),
+        _ => minimal_gated_unit(x, width),
     }
 }
 
@@ -125,7 +147,7 @@ mod tests {
 
     #[test]
     fn options_that_are_none_are_named() {
-        for (path, options) in [("cell", "gru, lstm"), ("norm", "none, layer"), ("output", "own, tied")] {
+        for (path, options) in [("cell", "lstm, gru, minimal"), ("norm", "none, layer"), ("output", "own, tied")] {
             let graph = Graph::new();
             let architecture = Rnn.default_architecture().with(path, Value::Choice("other".to_owned()));
             let error = Rnn.build(&architecture, &TASK, &[TASK.inputs()[0].input(&graph)]).unwrap_err().to_string();

@@ -39,6 +39,7 @@ mod permute;
 mod pool1d;
 mod pool2d;
 mod reshape;
+mod reverse;
 mod rotary;
 mod sequence;
 mod slice;
