@@ -128,7 +128,61 @@ pub enum ModelError {
         /// What was found.
         why: String,
     },
+    /// A tensor that is not as the network needs it.
+    #[error("{path} does not fit the network: \"{tensor}\" {mistake}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's path.
+        tensor: String,
+        /// What is wrong with it.
+        mistake: TensorMistake,
+    },
     /// The graph that the file describes cannot be built.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+/// What is wrong with a stored tensor.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorMistake {
+    /// The file lacks it.
+    #[error("is missing; the file holds {held} tensors, the network {expected}")]
+    Missing {
+        /// Tensors of the file.
+        held: usize,
+        /// Tensors of the network.
+        expected: usize,
+    },
+    /// The network lacks it.
+    #[error("is none of its tensors; the file holds {held} tensors, the network {expected}")]
+    Foreign {
+        /// Tensors of the file.
+        held: usize,
+        /// Tensors of the network.
+        expected: usize,
+    },
+    /// It has other sizes.
+    #[error("is {found:?} in the file and {expected:?} in the network")]
+    Shape {
+        /// The sizes in the file.
+        found: Vec<usize>,
+        /// The sizes in the network.
+        expected: Vec<usize>,
+    },
+    /// It holds numbers of another form than 32-bit floats.
+    #[error("holds numbers of {found}; F32 are read")]
+    Numbers {
+        /// The form, by the name that safetensors has for it.
+        found: String,
+    },
+    /// It holds a number that is infinite or none.
+    #[error("holds {value} at {place}; numbers must be finite")]
+    NotFinite {
+        /// The place among its values, from 0.
+        place: usize,
+        /// What stands there.
+        value: f32,
+    },
 }

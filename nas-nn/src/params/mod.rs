@@ -1,5 +1,7 @@
 //! Parameters: every trainable tensor of a graph in one flat buffer, by path, and its states.
 
+mod file;
+
 use std::ops::Range;
 
 use crate::Rng;
@@ -64,12 +66,19 @@ pub struct Tensor<'a> {
 impl Params {
     /// Freshly drawn parameters of `graph`.
     pub fn init(graph: &Graph, rng: &mut Rng) -> Self {
-        let layout = Layout::of(graph);
-        let mut values = vec![0.0; layout.len()];
-        for (i, parameter) in layout.parameters.iter().enumerate() {
-            parameter.init.fill(&mut values[layout.range(i)], rng);
+        let mut params = Self::zeros(Layout::of(graph));
+        for (i, parameter) in params.layout.parameters.iter().enumerate() {
+            parameter.init.fill(&mut params.values[params.layout.range(i)], rng);
         }
-        let states = layout.states.iter().map(|s| vec![s.initial; s.dims.iter().product()]).collect();
+        for (state, values) in params.layout.states.iter().zip(&mut params.states) {
+            values.fill(state.initial);
+        }
+        params
+    }
+
+    fn zeros(layout: Layout) -> Self {
+        let values = vec![0.0; layout.len()];
+        let states = layout.states.iter().map(|s| vec![0.0; s.dims.iter().product()]).collect();
         Params { layout, values, states }
     }
 
@@ -103,6 +112,17 @@ impl Params {
         });
         let states = self.layout.states.iter().zip(&self.states);
         parameters.chain(states.map(|(s, values)| Tensor { path: &s.path, dims: &s.dims, values }))
+    }
+
+    /// The path, the sizes and the values of all tensors, in the order of [`Params::tensors`].
+    fn tensors_mut(&mut self) -> impl Iterator<Item = (&str, &[usize], &mut [f32])> {
+        let mut rest = &mut self.values[..];
+        let parameters = self.layout.parameters.iter().map(move |p| {
+            let values = rest.split_off_mut(..p.dims.iter().product()).expect("the buffer holds all of them");
+            (&*p.path, &*p.dims, values)
+        });
+        let states = self.layout.states.iter().zip(&mut self.states);
+        parameters.chain(states.map(|(s, values)| (&*s.path, &*s.dims, &mut values[..])))
     }
 
     /// The tensor at `path`.
