@@ -102,8 +102,59 @@ pub enum FeedError {
         value: f32,
     },
     /// The parameters were made for another graph.
-    #[error("the parameters belong to another graph")]
-    Parameters,
+    #[error("the parameters belong to another graph: {0}")]
+    Parameters(Box<Difference>),
+}
+
+/// How the tensors of two networks differ, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected {} tensors of {} numbers, got {} of {}; the first difference: expected {}, got {}",
+    .tensors[0], .numbers[0], .tensors[1], .numbers[1], named(.expected), named(.found)
+)]
+pub struct Difference {
+    /// How many tensors were expected and found.
+    pub tensors: [usize; 2],
+    /// How many numbers they have in all.
+    pub numbers: [usize; 2],
+    /// The path and the sizes of the first tensor that was expected and not found; none behind the last.
+    pub expected: Option<(String, Vec<usize>)>,
+    /// The path and the sizes of what was found there; none behind the last.
+    pub found: Option<(String, Vec<usize>)>,
+}
+
+impl Difference {
+    /// That between two lists of paths and sizes.
+    pub(crate) fn between<'a>(
+        expected: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+        found: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+    ) -> Self {
+        let mut pairs = (expected.clone(), found.clone());
+        let (expected_first, found_first) = loop {
+            match (pairs.0.next(), pairs.1.next()) {
+                (Some(a), Some(b)) if a == b => {}
+                first => break first,
+            }
+        };
+        let owned = |tensor: Option<(&str, &[usize])>| tensor.map(|(path, dims)| (path.to_owned(), dims.to_vec()));
+        let size = |(_, dims): (&str, &[usize])| dims.iter().product::<usize>();
+        Difference {
+            tensors: [expected.clone().count(), found.clone().count()],
+            numbers: [expected.map(size).sum(), found.map(size).sum()],
+            expected: owned(expected_first),
+            found: owned(found_first),
+        }
+    }
+}
+
+impl From<Box<Difference>> for GraphError {
+    fn from(difference: Box<Difference>) -> Self {
+        GraphError::Parameters { message: difference.to_string() }
+    }
+}
+
+fn named(tensor: &Option<(String, Vec<usize>)>) -> String {
+    tensor.as_ref().map_or_else(|| "none".to_owned(), |(path, dims)| format!("\"{path}\" {dims:?}"))
 }
 
 /// A model file that cannot be written or read.

@@ -2,10 +2,11 @@
 
 mod file;
 
+use std::hash::Hasher as _;
 use std::ops::Range;
 
 use crate::Rng;
-use crate::error::GraphError;
+use crate::error::{Difference, GraphError};
 use crate::graph::{Graph, Parameter, State};
 
 /// The parameters and states of a graph.
@@ -24,6 +25,8 @@ pub(crate) struct Layout {
     parameters: Vec<Parameter>,
     states: Vec<State>,
     offsets: Vec<usize>,
+    /// Hashes of the paths and sizes of what is trained, and of the states.
+    ids: [u64; 2],
 }
 
 impl Layout {
@@ -34,7 +37,10 @@ impl Layout {
             let len: usize = parameter.dims.iter().product();
             offsets.push(offsets[offsets.len() - 1] + len);
         }
-        Layout { parameters, states: graph.states(), offsets }
+        let states = graph.states();
+        let mut layout = Layout { parameters, states, offsets, ids: [0; 2] };
+        layout.ids = [id(layout.trainable()), id(layout.untrained())];
+        layout
     }
 
     pub(crate) fn range(&self, parameter: usize) -> Range<usize> {
@@ -50,6 +56,41 @@ impl Layout {
     pub(crate) fn len(&self) -> usize {
         self.offsets[self.parameters.len()]
     }
+
+    /// The paths and sizes of what is trained, in order.
+    fn trainable(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.parameters.iter().map(|p| (&*p.path, &*p.dims))
+    }
+
+    /// Whether values of `other` stand where values of this stand, under the same paths: how they began does not matter.
+    ///
+    /// # Errors
+    /// How they differ.
+    pub(crate) fn check(&self, other: &Layout) -> Result<(), Box<Difference>> {
+        if self.ids == other.ids {
+            return Ok(());
+        }
+        Err(Box::new(Difference::between(self.tensors(), other.tensors())))
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.trainable().chain(self.untrained())
+    }
+
+    fn untrained(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.states.iter().map(|s| (&*s.path, &*s.dims))
+    }
+}
+
+/// A hash of paths and sizes.
+fn id<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> u64 {
+    let mut hasher = fnv::FnvHasher::default();
+    for (path, dims) in tensors {
+        hasher.write(path.as_bytes());
+        hasher.write(&[0xff, dims.len() as u8]);
+        dims.iter().for_each(|&dim| hasher.write(&(dim as u64).to_le_bytes()));
+    }
+    hasher.finish()
 }
 
 /// One tensor: its path, its sizes and its values.

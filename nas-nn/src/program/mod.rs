@@ -327,10 +327,7 @@ impl Program {
     }
 
     fn check(&self, params: &Params) -> Result<(), FeedError> {
-        if params.values.len() != self.plan.layout().len() || params.layout() != self.plan.layout() {
-            return Err(FeedError::Parameters);
-        }
-        Ok(())
+        self.plan.layout().check(params.layout()).map_err(FeedError::Parameters)
     }
 
     /// Runs `f` with what is fed, checked and in the order of the graph's inputs.
@@ -394,7 +391,11 @@ mod tests {
         let _ = other.input("x", &[2]).linear(2);
         let mut foreign = Params::init(&other, &mut Rng::seed_from_u64(0));
         let error = program.gradients(&Feed::new(2).with("x", &x[..4]), &mut foreign).unwrap_err();
-        assert_eq!(error, FeedError::Parameters);
+        assert_eq!(
+            error.to_string(),
+            "the parameters belong to another graph: expected 2 tensors of 3 numbers, got 2 of 6; the first difference: \
+             expected \"linear.weight\" [2, 1], got \"linear.weight\" [2, 2]"
+        );
         assert_eq!(params, before);
         assert!(Program::train(&graph, other.input("z", &[]).sum(), &[], 2).is_err());
         assert!(Program::train(&graph, loss, &[], 0).is_err());
