@@ -104,6 +104,9 @@ pub enum FeedError {
     /// The parameters were made for another graph.
     #[error("the parameters belong to another graph: {0}")]
     Parameters(Box<Difference>),
+    /// The optimizer remembers what belongs to the parameters of another graph.
+    #[error("the optimizer's state belongs to another network; this one needs its own: {0}")]
+    Optimizer(Box<Difference>),
 }
 
 /// How the tensors of two networks differ, in their order.

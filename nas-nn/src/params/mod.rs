@@ -58,8 +58,13 @@ impl Layout {
     }
 
     /// The paths and sizes of what is trained, in order.
-    fn trainable(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+    pub(crate) fn trainable(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
         self.parameters.iter().map(|p| (&*p.path, &*p.dims))
+    }
+
+    /// A hash of them.
+    pub(crate) fn trainable_id(&self) -> u64 {
+        self.ids[0]
     }
 
     /// Whether values of `other` stand where values of this stand, under the same paths: how they began does not matter.

@@ -178,13 +178,15 @@ impl Program {
     /// One training step: forward, backward, update. The loss before the update.
     ///
     /// # Errors
-    /// What was fed does not fit; nothing is changed then.
+    /// What was fed does not fit, or the optimizer has the state of another network; nothing is changed then.
     pub fn step(
         &mut self,
         feed: &Feed<'_>,
         params: &mut Params,
         optimizer: &mut dyn Optimizer,
     ) -> Result<f32, FeedError> {
+        // Before the running statistics change.
+        self.check_owner(optimizer)?;
         let loss = self.gradients(feed, params)?;
         self.update(params, optimizer)?;
         Ok(loss)
@@ -210,13 +212,17 @@ impl Program {
     /// last update.
     ///
     /// # Errors
-    /// The parameters are of another graph; nothing is changed then.
+    /// The parameters are of another graph, or the optimizer has the state of another; nothing is changed then.
     ///
     /// # Panics
     /// When the program was compiled by [`Program::eval`].
     pub fn update(&mut self, params: &mut Params, optimizer: &mut dyn Optimizer) -> Result<(), FeedError> {
         assert!(self.plan.mode() == Mode::Train, "only a training program has gradients");
         self.check(params)?;
+        self.check_owner(optimizer)?;
+        if let Some(owner) = optimizer.owner() {
+            owner.claim(self.plan.layout());
+        }
         if self.spans.is_empty() {
             self.spans = Span::of(params);
         }
@@ -328,6 +334,10 @@ impl Program {
 
     fn check(&self, params: &Params) -> Result<(), FeedError> {
         self.plan.layout().check(params.layout()).map_err(FeedError::Parameters)
+    }
+
+    fn check_owner(&self, optimizer: &mut dyn Optimizer) -> Result<(), FeedError> {
+        optimizer.owner().map_or(Ok(()), |owner| owner.check(self.plan.layout()))
     }
 
     /// Runs `f` with what is fed, checked and in the order of the graph's inputs.
