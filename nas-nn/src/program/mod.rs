@@ -17,6 +17,8 @@ mod step;
 mod table;
 mod work;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::Rng;
@@ -167,12 +169,21 @@ impl Program {
         self.crew.as_ref().map_or(1, Crew::threads)
     }
 
-    /// Runs `f` with the crew at hand.
+    /// Runs `f` with the crew at hand. After a panic the crew is still there, and the next gradients begin anew.
     fn lead<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
-        let Some(mut crew) = self.crew.take() else { return f(self) };
-        let result = crew.lead(|| f(self));
-        self.crew = Some(crew);
-        result
+        let mut crew = self.crew.take();
+        let result = catch_unwind(AssertUnwindSafe(|| match &mut crew {
+            Some(crew) => crew.lead(|| f(self)),
+            None => f(self),
+        }));
+        self.crew = crew;
+        result.unwrap_or_else(|panic| {
+            self.examples = 0;
+            self.grads.fill(0.0);
+            self.earlier.clear();
+            self.rows.iter_mut().for_each(|table| table.rows.clear());
+            resume_unwind(panic)
+        })
     }
 
     /// One training step: forward, backward, update. The loss before the update.

@@ -158,3 +158,109 @@ impl Sources<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::op::Op;
+    use crate::optim::Adam;
+    use crate::{Feed, Graph, Rng};
+
+    const WHOLE: u8 = 0;
+    const FORWARD: u8 = 1;
+    const BACKWARD: u8 = 2;
+
+    /// A copy of its input that panics once, in one part of a pass, when it is told to.
+    #[derive(Debug)]
+    struct Fragile(Arc<AtomicU8>);
+
+    impl Fragile {
+        fn meet(&self, pass: u8) {
+            let met = self.0.compare_exchange(pass, WHOLE, Ordering::SeqCst, Ordering::SeqCst);
+            assert!(met.is_err(), "it broke in pass {pass}");
+        }
+    }
+
+    impl Op for Fragile {
+        fn name(&self) -> &'static str {
+            "fragile"
+        }
+
+        fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+            Ok(inputs[0].clone())
+        }
+
+        /// So many that threads share it.
+        fn madds(&self, _: &[&Shape], _: &Shape) -> u64 {
+            1 << 30
+        }
+
+        fn by_example(&self) -> bool {
+            true
+        }
+
+        fn forward(&self, at: Forward<'_>) {
+            self.meet(FORWARD);
+            at.output.copy_from_slice(at.inputs[0]);
+        }
+
+        fn backward(&self, mut at: Backward<'_>) {
+            self.meet(BACKWARD);
+            let Some(dx) = at.grad_input(0) else { return };
+            dx.sum().iter_mut().zip(at.grad).for_each(|(dx, g)| *dx += g);
+        }
+    }
+
+    /// After a panic in any pass the next step is as good as if nothing had been, on as many threads.
+    #[test]
+    fn a_panic_costs_a_step_and_nothing_else() {
+        let batch = 24;
+        let graph = Graph::new();
+        let broken = Arc::new(AtomicU8::new(WHOLE));
+        let word = graph.classes("word", 1000, &[]).embedding(1000, 8);
+        let hidden = (graph.input("x", &[8]).linear(8) + word).apply(Fragile(Arc::clone(&broken)), &[]);
+        let loss = hidden.tanh().linear(3).cross_entropy(graph.class("y", 3));
+        let x: Vec<f32> = (0..batch * 8).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let words: Vec<f32> = (0..batch).map(|i| (i * 41 % 1000) as f32).collect();
+        let y: Vec<f32> = (0..batch).map(|i| (i % 3) as f32).collect();
+        let feed = Feed::new(batch).with("x", &x).with("word", &words).with("y", &y);
+        for threads in [1, 3] {
+            let mut params = Params::init(&graph, &mut Rng::seed_from_u64(5));
+            let (mut twin_params, mut adam, mut twin_adam) = (params.clone(), Adam::new(0.01), Adam::new(0.01));
+            let [mut program, mut twin] = [(); 2].map(|()| Program::train(&graph, loss, &[], batch).unwrap());
+            program.set_threads(threads).unwrap();
+            for round in 0..20 {
+                for pass in [FORWARD, BACKWARD] {
+                    let what = format!("pass {pass} of round {round} on {threads} threads");
+                    broken.store(pass, Ordering::SeqCst);
+                    let step = AssertUnwindSafe(|| program.step(&feed, &mut params, &mut adam));
+                    let panic = catch_unwind(step).unwrap_err();
+                    assert_eq!(panic.downcast_ref::<String>().unwrap(), &format!("it broke in pass {pass}"), "{what}");
+                    assert_eq!(program.threads(), threads, "{what}");
+                    assert_eq!(params, twin_params, "{what}");
+                    let found = program.step(&feed, &mut params, &mut adam).unwrap();
+                    let expected = twin.step(&feed, &mut twin_params, &mut twin_adam).unwrap();
+                    assert_eq!(found, expected, "{what}");
+                    assert_eq!(params, twin_params, "{what}");
+                    assert_eq!(program.grads(), twin.grads(), "{what}");
+                }
+                // Nothing is left of what was accumulated before.
+                program.accumulate(&feed, &mut params).unwrap();
+                broken.store(BACKWARD, Ordering::SeqCst);
+                catch_unwind(AssertUnwindSafe(|| program.accumulate(&feed, &mut params))).unwrap_err();
+                program.accumulate(&feed, &mut params).unwrap();
+                twin.gradients(&feed, &mut twin_params).unwrap();
+                assert_eq!(program.grads(), twin.grads(), "accumulated in round {round} on {threads} threads");
+                // The update ends the accumulation.
+                program.update(&mut params, &mut adam).unwrap();
+                twin.update(&mut twin_params, &mut twin_adam).unwrap();
+            }
+        }
+    }
+}
