@@ -102,8 +102,62 @@ pub enum FeedError {
         value: f32,
     },
     /// The parameters were made for another graph.
-    #[error("the parameters belong to another graph")]
-    Parameters,
+    #[error("the parameters belong to another graph: {0}")]
+    Parameters(Box<Difference>),
+    /// The optimizer remembers what belongs to the parameters of another graph.
+    #[error("the optimizer's state belongs to another network; this one needs its own: {0}")]
+    Optimizer(Box<Difference>),
+}
+
+/// How the tensors of two networks differ, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected {} tensors of {} numbers, got {} of {}; the first difference: expected {}, got {}",
+    .tensors[0], .numbers[0], .tensors[1], .numbers[1], named(.expected), named(.found)
+)]
+pub struct Difference {
+    /// How many tensors were expected and found.
+    pub tensors: [usize; 2],
+    /// How many numbers they have in all.
+    pub numbers: [usize; 2],
+    /// The path and the sizes of the first tensor that was expected and not found; none behind the last.
+    pub expected: Option<(String, Vec<usize>)>,
+    /// The path and the sizes of what was found there; none behind the last.
+    pub found: Option<(String, Vec<usize>)>,
+}
+
+impl Difference {
+    /// That between two lists of paths and sizes.
+    pub(crate) fn between<'a>(
+        expected: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+        found: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,
+    ) -> Self {
+        let mut pairs = (expected.clone(), found.clone());
+        let (expected_first, found_first) = loop {
+            match (pairs.0.next(), pairs.1.next()) {
+                (Some(a), Some(b)) if a == b => {}
+                first => break first,
+            }
+        };
+        let owned = |tensor: Option<(&str, &[usize])>| tensor.map(|(path, dims)| (path.to_owned(), dims.to_vec()));
+        let size = |(_, dims): (&str, &[usize])| dims.iter().product::<usize>();
+        Difference {
+            tensors: [expected.clone().count(), found.clone().count()],
+            numbers: [expected.map(size).sum(), found.map(size).sum()],
+            expected: owned(expected_first),
+            found: owned(found_first),
+        }
+    }
+}
+
+impl From<Box<Difference>> for GraphError {
+    fn from(difference: Box<Difference>) -> Self {
+        GraphError::Parameters { message: difference.to_string() }
+    }
+}
+
+fn named(tensor: &Option<(String, Vec<usize>)>) -> String {
+    tensor.as_ref().map_or_else(|| "none".to_owned(), |(path, dims)| format!("\"{path}\" {dims:?}"))
 }
 
 /// A model file that cannot be written or read.
@@ -128,7 +182,61 @@ pub enum ModelError {
         /// What was found.
         why: String,
     },
+    /// A tensor that is not as the network needs it.
+    #[error("{path} does not fit the network: \"{tensor}\" {mistake}")]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's path.
+        tensor: String,
+        /// What is wrong with it.
+        mistake: TensorMistake,
+    },
     /// The graph that the file describes cannot be built.
     #[error(transparent)]
     Graph(#[from] GraphError),
+}
+
+/// What is wrong with a stored tensor.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TensorMistake {
+    /// The file lacks it.
+    #[error("is missing; the file holds {held} tensors, the network {expected}")]
+    Missing {
+        /// Tensors of the file.
+        held: usize,
+        /// Tensors of the network.
+        expected: usize,
+    },
+    /// The network lacks it.
+    #[error("is none of its tensors; the file holds {held} tensors, the network {expected}")]
+    Foreign {
+        /// Tensors of the file.
+        held: usize,
+        /// Tensors of the network.
+        expected: usize,
+    },
+    /// It has other sizes.
+    #[error("is {found:?} in the file and {expected:?} in the network")]
+    Shape {
+        /// The sizes in the file.
+        found: Vec<usize>,
+        /// The sizes in the network.
+        expected: Vec<usize>,
+    },
+    /// It holds numbers of another form than 32-bit floats.
+    #[error("holds numbers of {found}; F32 are read")]
+    Numbers {
+        /// The form, by the name that safetensors has for it.
+        found: String,
+    },
+    /// It holds a number that is infinite or none.
+    #[error("holds {value} at {place}; numbers must be finite")]
+    NotFinite {
+        /// The place among its values, from 0.
+        place: usize,
+        /// What stands there.
+        value: f32,
+    },
 }

@@ -31,7 +31,8 @@
 //!
 //! A program shares its steps among threads with the same bits ([`Program::set_threads`]), prints its plan ([`Plan::table`]) and says where the
 //! time went ([`Program::start_profile`]); it sums up parts of a batch ([`Program::accumulate`]) and clips gradients ([`Program::clip`]).
-//! [`optim`] has optimizers, schedules and a moving mean of weights ([`optim::Ema`]).
+//! [`optim`] has optimizers, schedules and a moving mean of weights ([`optim::Ema`]). Weights are files that every framework reads
+//! ([`Params::save`], [`Params::load`]).
 //!
 //! Above the engine stand [`data`] (images, text, splits, augmentation), [`train`], the [`family`] modules (a search space, a
 //! builder, a hand-made default and recipes each), [`ChildTrainer`] (the evaluator of a study) and [`Network`] (trained,
@@ -43,6 +44,7 @@ pub mod data;
 pub mod error;
 pub mod evaluator;
 pub mod family;
+mod file;
 pub mod graph;
 mod init;
 pub mod kernel;

@@ -1,19 +1,17 @@
 //! A network with its parameters: trained, evaluated, used, saved and loaded.
 
-use std::collections::HashMap;
 use std::hash::Hasher as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nas_core::{Architecture, Metrics, Purpose, Seed};
 use rand::RngExt as _;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Normalize, Preparation, SeriesPreparation, Text};
 use crate::error::ModelError;
 use crate::family::{self, Family, FamilyError, Task};
+use crate::file;
 use crate::graph::{Cost, Graph};
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Feed, Params, Program, Rng};
@@ -260,32 +258,17 @@ impl Network {
     /// Writes `path` with the endings `.safetensors` and `.json`. Each file appears whole or not at all.
     ///
     /// # Errors
-    /// When a file exists already or cannot be written.
+    /// When a file exists already or cannot be written, or a weight is not finite.
     pub fn save(&self, path: &Path) -> Result<PathBuf, ModelError> {
         let (weights, json) = files(path);
-        if weights.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-            return Err(ModelError::Io { action: "writing", path: weights, source });
-        }
-        let bytes = self.weights_file(&weights)?;
+        file::check_new(&weights)?;
+        let bytes = self.params.to_safetensors(&weights)?;
         let about = About { weights: hash(&bytes), ..self.about.clone() };
         let text = serde_json::to_string_pretty(&about).expect("plain data is JSON");
         // The weights come last: a model exists when they do, and a description left alone by a crash is replaced.
-        write(&json, text.as_bytes())?;
-        write(&weights, &bytes)?;
+        file::write(&json, text.as_bytes())?;
+        file::write(&weights, &bytes)?;
         Ok(weights)
-    }
-
-    fn weights_file(&self, path: &Path) -> Result<Vec<u8>, ModelError> {
-        let damaged =
-            |e: safetensors::SafeTensorError| ModelError::Damaged { path: path.to_owned(), why: e.to_string() };
-        let tensors = self.params.tensors().map(|t| {
-            let view = TensorView::new(Dtype::F32, t.dims.to_vec(), bytemuck::cast_slice(t.values)).map_err(damaged)?;
-            Ok((t.path.to_owned(), view))
-        });
-        let tensors: Vec<(String, TensorView<'_>)> = tensors.collect::<Result<_, ModelError>>()?;
-        let about = HashMap::from([("producer".to_owned(), "nas".to_owned())]);
-        safetensors::serialize(tensors, Some(about)).map_err(damaged)
     }
 
     /// Reads what [`Network::save`] wrote; `path` may be either file, or their common name without the ending.
@@ -295,12 +278,12 @@ impl Network {
     pub fn load(path: &Path) -> Result<Self, ModelError> {
         let (weights, json) = files(path);
         let bad = |path: &Path, why: String| ModelError::Damaged { path: path.to_owned(), why };
-        let text = read(&json)?;
+        let text = file::read(&json)?;
         let about: About = serde_json::from_slice(&text).map_err(|e| bad(&json, e.to_string()))?;
         if about.version != VERSION {
             return Err(bad(&json, format!("it has version {}, this program reads {VERSION}", about.version)));
         }
-        let bytes = read(&weights)?;
+        let bytes = file::read(&weights)?;
         if hash(&bytes) != about.weights {
             let why = format!("its weights are not those that {} describes", json.display());
             return Err(bad(&weights, why));
@@ -310,28 +293,7 @@ impl Network {
         family::model(&graph, &*family, &about.architecture, &about.task, 0.0)
             .map_err(|e| bad(&json, e.to_string()))?;
         about.check().map_err(|why| bad(&json, why))?;
-        let mut params = Params::init(&graph, &mut about.seed.stream(Purpose::Init, 0));
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| bad(&weights, e.to_string()))?;
-        let wanted: Vec<(String, Vec<usize>)> =
-            params.tensors().map(|t| (t.path.to_owned(), t.dims.to_vec())).collect();
-        if tensors.len() != wanted.len() {
-            return Err(bad(&weights, format!("it holds {} tensors, the network {}", tensors.len(), wanted.len())));
-        }
-        for (name, dims) in wanted {
-            let tensor = tensors.tensor(&name).map_err(|e| bad(&weights, e.to_string()))?;
-            if tensor.dtype() != Dtype::F32 {
-                return Err(bad(&weights, format!("\"{name}\" holds {:?} where F32 is needed", tensor.dtype())));
-            }
-            let values: Vec<f32> =
-                tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            if tensor.shape() != dims || values.iter().any(|x| !x.is_finite()) {
-                return Err(bad(
-                    &weights,
-                    format!("\"{name}\" is {:?} and must be {dims:?}, all finite", tensor.shape()),
-                ));
-            }
-            params.set(&name, &dims, &values)?;
-        }
+        let params = Params::from_safetensors(&graph, &bytes, &weights)?;
         Ok(Network { family, about, params, threads: 1 })
     }
 }
@@ -388,29 +350,4 @@ fn hash(bytes: &[u8]) -> String {
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(bytes);
     format!("{:016x}", hasher.finish())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|source| ModelError::Io { action: "reading", path: path.to_owned(), source })
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let io = |source| ModelError::Io { action: "writing", path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(io)?;
-    }
-    let mut part = path.to_owned().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let store = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    let written = store();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&part);
-    }
-    written.map_err(io)
 }

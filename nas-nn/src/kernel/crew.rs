@@ -499,6 +499,20 @@ mod tests {
     }
 
     #[test]
+    fn many_panics_at_once_are_one() {
+        let mut crew = Crew::new(3).unwrap();
+        for round in 0..50 {
+            let mut items = [0; 12];
+            let lead = AssertUnwindSafe(|| crew.lead(|| each(&mut items, |_| panic!("round {round}"))));
+            let panic = catch_unwind(lead).unwrap_err();
+            assert_eq!(panic.downcast_ref::<String>().unwrap(), &format!("round {round}"));
+            assert_eq!(threads(), 1, "nobody leads any more");
+            crew.lead(|| each(&mut items, |x| *x += 1));
+            assert_eq!(items, [1; 12]);
+        }
+    }
+
+    #[test]
     fn no_threads_or_too_many_are_an_error() {
         assert!(Crew::new(0).unwrap_err().to_string().contains("not on 0"));
         assert!(Crew::new(1 << 17).is_err());

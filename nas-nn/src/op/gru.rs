@@ -116,7 +116,7 @@ impl Op for GruLayer {
             for example in 0..n {
                 let place = example * row + t * units;
                 let start = initial.map(|h| &h[example * units..][..units]);
-                if !self.sequence.counts(&at.inputs, example, t) {
+                if !self.sequence.counts(at.inputs, example, t) {
                     repeat(at.output, units, place, t, start);
                     continue;
                 }
@@ -163,7 +163,7 @@ impl Op for GruLayer {
                 let dh = &mut dh[example * units..][..units];
                 kernel::axpy(1.0, &at.grad[example * row + t * units..][..units], dh);
                 let [dg, dq] = [&mut *dg, &mut *dq].map(|all| &mut all[example * gates..][..gates]);
-                if !self.sequence.counts_again(&at.inputs, example, t) {
+                if !self.sequence.counts_again(at.inputs, example, t) {
                     dg.fill(0.0);
                     dq.fill(0.0);
                     continue;
@@ -183,7 +183,7 @@ impl Op for GruLayer {
                 let count = together.min(steps - t);
                 // What lies beyond a length may be no number, and 0 · NaN is none.
                 let counted = |i: usize, example: usize| {
-                    let counts = self.sequence.counts_again(&at.inputs, example, t + i);
+                    let counts = self.sequence.counts_again(at.inputs, example, t + i);
                     counts.then(|| &x[(example * steps + t + i) * width..][..width])
                 };
                 gather([count, n, width], counted, xs);

@@ -150,7 +150,7 @@ impl Op for LstmLayer {
             }
             for example in 0..n {
                 let place = example * row + t * units;
-                if self.sequence.counts(&at.inputs, example, t) {
+                if self.sequence.counts(at.inputs, example, t) {
                     let gates = &mut gates[example * 4 * units..][..4 * units];
                     let c = &mut cells[example * units..][..units];
                     kernel::lstm_row(gates, bias, c, &mut at.output[place..][..units]);
@@ -200,7 +200,7 @@ impl Op for LstmLayer {
                 let state = example * units..(example + 1) * units;
                 kernel::axpy(1.0, &at.grad[example * row + t * units..][..units], &mut dh[state.clone()]);
                 let dgates = &mut dgates_now[example * 4 * units..][..4 * units];
-                if !self.sequence.counts_again(&at.inputs, example, t) {
+                if !self.sequence.counts_again(at.inputs, example, t) {
                     dgates.fill(0.0);
                     continue;
                 }
@@ -237,7 +237,7 @@ impl Op for LstmLayer {
                 let count = together.min(steps - t);
                 // What lies beyond a length may be no number, and 0 · NaN is none.
                 let counted = |i: usize, example: usize| {
-                    let counts = self.sequence.counts_again(&at.inputs, example, t + i);
+                    let counts = self.sequence.counts_again(at.inputs, example, t + i);
                     counts.then(|| &x[(example * steps + t + i) * width..][..width])
                 };
                 gather([count, n, width], counted, xs);

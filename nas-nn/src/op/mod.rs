@@ -48,9 +48,8 @@ mod split;
 mod sum;
 mod zeros;
 
-use smallvec::SmallVec;
-
 use crate::graph::Shape;
+use crate::program::Grads;
 
 pub use activation::{Activation, UnknownActivation};
 pub use attention::Attention;
@@ -235,7 +234,7 @@ pub struct Forward<'a> {
     /// The shape of the output.
     pub shape: &'a Shape,
     /// The values of the inputs.
-    pub inputs: SmallVec<[&'a [f32]; 8]>,
+    pub inputs: &'a [&'a [f32]],
     /// To be written completely; holds anything before.
     pub output: &'a mut [f32],
     /// To be written in [`Mode::Train`], empty otherwise. `per_example` floats come first, for all examples.
@@ -262,9 +261,9 @@ pub struct Backward<'a> {
     pub saved: &'a [f32],
     /// Working memory that holds anything.
     pub scratch: &'a mut [f32],
-    pub(crate) inputs: SmallVec<[Option<&'a [f32]>; 8]>,
+    pub(crate) inputs: &'a [Option<&'a [f32]>],
     pub(crate) output: Option<&'a [f32]>,
-    pub(crate) grads: SmallVec<[Option<Grad<'a>>; 8]>,
+    pub(crate) grads: Grads<'a>,
 }
 
 impl<'a> Backward<'a> {
@@ -298,6 +297,18 @@ impl<'a> Grad<'a> {
     /// The buffer and whether to add to what it holds; if not, everything must be written.
     pub fn parts(self) -> (&'a mut [f32], bool) {
         (self.values, !self.fresh)
+    }
+
+    /// The same for a while.
+    pub(crate) fn again(&mut self) -> Grad<'_> {
+        Grad { values: &mut *self.values, fresh: self.fresh }
+    }
+
+    /// The first `len` numbers; the rest stays.
+    pub(crate) fn front(&mut self, len: usize) -> Grad<'a> {
+        let (front, rest) = std::mem::take(&mut self.values).split_at_mut(len);
+        self.values = rest;
+        Grad { values: front, fresh: self.fresh }
     }
 
     /// The buffer, holding zeros or the sum so far: add to it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::span::{by_decay, each_live};
-use super::{Optimizer, Rows, Span, ready};
+use super::{Optimizer, Owner, Rows, Span, ready};
 use crate::kernel;
 
 /// Adam (Kingma & Ba, 2015, algorithm 1), or AdamW with decoupled weight decay (Loshchilov & Hutter, 2019, algorithm 2).
@@ -35,6 +35,8 @@ pub struct Adam {
     step: u64,
     mean: Vec<f32>,
     square: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Owner::is_none")]
+    owner: Owner,
 }
 
 impl Adam {
@@ -52,6 +54,7 @@ impl Adam {
             step: 0,
             mean: Vec::new(),
             square: Vec::new(),
+            owner: Owner::default(),
         }
     }
 
@@ -86,6 +89,10 @@ impl Optimizer for Adam {
                 kernel::adam(settings, &mut values[at.clone()], &grads[at], mean, square);
             });
         });
+    }
+
+    fn owner(&mut self) -> Option<&mut Owner> {
+        Some(&mut self.owner)
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {

@@ -49,10 +49,7 @@ impl Ema {
     /// # Errors
     /// When they are of another graph; nothing is changed then.
     pub fn update(&mut self, params: &Params) -> Result<(), GraphError> {
-        if params.layout() != self.mean.layout() {
-            let message = format!("a mean of {} numbers was given {}", self.mean.len(), params.len());
-            return Err(GraphError::Parameters { message });
-        }
+        self.mean.layout().check(params.layout())?;
         self.updates += 1;
         if self.updates == 1 {
             self.mean.values.copy_from_slice(&params.values);
@@ -79,10 +76,7 @@ impl Ema {
     /// # Errors
     /// When they are of another graph; nothing is changed then.
     pub fn swap(&mut self, params: &mut Params) -> Result<(), GraphError> {
-        if params.layout() != self.mean.layout() {
-            let message = format!("a mean of {} numbers was given {}", self.mean.len(), params.len());
-            return Err(GraphError::Parameters { message });
-        }
+        self.mean.layout().check(params.layout())?;
         std::mem::swap(&mut self.mean, params);
         Ok(())
     }
@@ -158,7 +152,11 @@ mod tests {
         let mut ema = Ema::new(0.9, &params(2));
         let before = ema.clone();
         let error = ema.update(&params(3)).unwrap_err();
-        assert_eq!(error.to_string(), "the parameters belong to another graph: a mean of 12 numbers was given 18");
+        assert_eq!(
+            error.to_string(),
+            "the parameters belong to another graph: expected 6 tensors of 16 numbers, got 6 of 24; the first difference: \
+             expected \"linear.weight\" [3, 2], got \"linear.weight\" [3, 3]"
+        );
         assert_eq!(ema.swap(&mut params(3)), Err(error));
         assert_eq!(ema, before);
     }

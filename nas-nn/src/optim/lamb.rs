@@ -1,6 +1,6 @@
 //! LAMB: Adam whose step is as long as each tensor deserves.
 
-use super::{Optimizer, Span, ready};
+use super::{Optimizer, Owner, Span, ready};
 use crate::kernel;
 
 /// LAMB (You et al., 2020, algorithm 2), for large batches.
@@ -26,6 +26,7 @@ pub struct Lamb {
     step: u64,
     mean: Vec<f32>,
     square: Vec<f32>,
+    owner: Owner,
 }
 
 impl Lamb {
@@ -41,6 +42,7 @@ impl Lamb {
             step: 0,
             mean: Vec::new(),
             square: Vec::new(),
+            owner: Owner::default(),
         }
     }
 
@@ -66,6 +68,10 @@ impl Optimizer for Lamb {
             let (mean, square) = (&mut self.mean[at.clone()], &mut self.square[at.clone()]);
             kernel::lamb(settings, &mut values[at.clone()], &grads[at], mean, square);
         }
+    }
+
+    fn owner(&mut self) -> Option<&mut Owner> {
+        Some(&mut self.owner)
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {

@@ -5,6 +5,7 @@ mod algorithm;
 mod clip;
 mod ema;
 mod lamb;
+mod owner;
 mod rms_prop;
 mod schedule;
 mod sgd;
@@ -18,6 +19,7 @@ pub use clip::{clip_norm, clip_value};
 pub(crate) use clip::{clip_norm_of, clip_value_of};
 pub use ema::Ema;
 pub use lamb::Lamb;
+pub use owner::Owner;
 pub use rms_prop::RmsProp;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
@@ -53,6 +55,12 @@ pub trait Optimizer: Send {
     fn step(&mut self, values: &mut [f32], grads: &[f32]) {
         let whole = Span { range: 0..values.len(), rank: 1 };
         self.update(values, grads, &[whole]);
+    }
+
+    /// Whose state it has: a [`Program`](crate::Program) updates no other network with it. Nothing for an optimizer that
+    /// remembers nothing, as by default.
+    fn owner(&mut self) -> Option<&mut Owner> {
+        None
     }
 
     /// The learning rate of the updates that follow.

@@ -1,7 +1,7 @@
 //! RMSprop.
 
 use super::span::by_decay;
-use super::{Optimizer, Span, ready};
+use super::{Optimizer, Owner, Span, ready};
 use crate::kernel;
 
 /// RMSprop (Hinton, 2012, lecture 6e of "Neural networks for machine learning"), as in PyTorch.
@@ -25,6 +25,7 @@ pub struct RmsProp {
     pub decay_only_matrices: bool,
     square: Vec<f32>,
     velocity: Vec<f32>,
+    owner: Owner,
 }
 
 impl RmsProp {
@@ -39,6 +40,7 @@ impl RmsProp {
             decay_only_matrices: false,
             square: Vec::new(),
             velocity: Vec::new(),
+            owner: Owner::default(),
         }
     }
 
@@ -64,6 +66,10 @@ impl Optimizer for RmsProp {
             let velocity = self.velocity.get_mut(at.clone()).unwrap_or_default();
             kernel::rms_prop(step, &mut values[at.clone()], &grads[at.clone()], &mut self.square[at], velocity);
         });
+    }
+
+    fn owner(&mut self) -> Option<&mut Owner> {
+        Some(&mut self.owner)
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
 use super::span::{by_decay, each_live};
-use super::{Optimizer, Rows, Span, ready};
+use super::{Optimizer, Owner, Rows, Span, ready};
 use crate::kernel;
 
 /// Stochastic gradient descent with (Nesterov) momentum and weight decay.
@@ -25,6 +25,7 @@ pub struct Sgd {
     /// Whether tensors of less than two axes (biases, gains of norms) do not decay; default no.
     pub decay_only_matrices: bool,
     velocity: Vec<f32>,
+    owner: Owner,
 }
 
 impl Sgd {
@@ -38,6 +39,7 @@ impl Sgd {
             decoupled: false,
             decay_only_matrices: false,
             velocity: Vec::new(),
+            owner: Owner::default(),
         }
     }
 
@@ -75,6 +77,11 @@ impl Optimizer for Sgd {
                 kernel::sgd(step, &mut values[at.clone()], &grads[at], velocity);
             });
         });
+    }
+
+    /// Without momentum there is no state.
+    fn owner(&mut self) -> Option<&mut Owner> {
+        (self.momentum != 0.0).then_some(&mut self.owner)
     }
 
     fn set_learning_rate(&mut self, learning_rate: f32) {

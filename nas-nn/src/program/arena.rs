@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::list::{Values, Writable};
+
 /// A stretch of the arena, in floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Region {
@@ -31,16 +33,21 @@ impl Cuts {
         let found = self.0.iter().position(|&cut| cut == region);
         found.map(|i| u16::try_from(i).expect("an op has fewer than 2^16 values"))
     }
+
+    /// The number of parts.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// Parts of the arena, all still writable.
-pub(crate) struct Parts<'a>(SmallVec<[Option<&'a mut [f32]>; 8]>);
+pub(crate) struct Parts<'a>(Writable<'a>);
 
 /// Parts of the arena, readable.
-pub(crate) struct Shared<'a>(SmallVec<[&'a [f32]; 8]>);
+pub(crate) struct Shared<'a>(Values<'a>);
 
-/// Cuts `arena` into the parts that `cuts` names.
-pub(crate) fn cut<'a>(arena: &'a mut [f32], cuts: &Cuts) -> Parts<'a> {
+/// Cuts `arena` into the parts that `cuts` names, listed in `room`.
+pub(crate) fn cut<'a>(arena: &'a mut [f32], cuts: &Cuts, room: &'a mut Vec<Option<&'static mut [f32]>>) -> Parts<'a> {
     let mut rest = arena;
     let mut at = 0;
     let parts = cuts.0.iter().map(|region| {
@@ -50,7 +57,7 @@ pub(crate) fn cut<'a>(arena: &'a mut [f32], cuts: &Cuts) -> Parts<'a> {
         at = region.start + region.len;
         Some(part)
     });
-    Parts(parts.collect())
+    Parts(Writable::of(parts, room))
 }
 
 impl<'a> Parts<'a> {
@@ -62,9 +69,9 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// What was not taken, to read.
-    pub(crate) fn share(self) -> Shared<'a> {
-        Shared(self.0.into_iter().map(|part| part.map_or(&[][..], |part| &*part)).collect())
+    /// What was not taken, to read, listed in `room`.
+    pub(crate) fn share(mut self, room: &'a mut Vec<&'static [f32]>) -> Shared<'a> {
+        Shared(Values::of(self.0.iter_mut().map(|part| part.take().map_or(&[][..], |part| &*part)), room))
     }
 }
 
@@ -84,9 +91,10 @@ mod tests {
         let mut arena: Vec<f32> = (0..10_u8).map(f32::from).collect();
         let (a, b) = (Region { start: 6, len: 2 }, Region { start: 1, len: 3 });
         let cuts = Cuts::new([a, b, a, Region { start: 9, len: 0 }]);
-        let mut parts = cut(&mut arena, &cuts);
+        let (mut room, mut shared_room) = (Vec::new(), Vec::new());
+        let mut parts = cut(&mut arena, &cuts, &mut room);
         assert_eq!(parts.take(cuts.part(b), 2), [1.0, 2.0]);
-        let shared = parts.share();
+        let shared = parts.share(&mut shared_room);
         assert_eq!(shared.get(cuts.part(a), 2), [6.0, 7.0]);
         assert!(shared.get(None, 0).is_empty());
     }

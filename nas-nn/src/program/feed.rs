@@ -2,11 +2,12 @@
 
 use smallvec::SmallVec;
 
+use super::list::Values;
 use crate::error::FeedError;
 use crate::graph::Shape;
 use crate::kernel;
 
-/// A batch: values for every input, examples first.
+/// A batch: values for every input, examples first. Up to eight inputs are named without allocating.
 #[derive(Debug, Clone)]
 pub struct Feed<'a> {
     batch: usize,
@@ -31,12 +32,30 @@ impl<'a> Feed<'a> {
         self.batch
     }
 
-    /// The values in the order of `inputs`, each checked.
-    pub(crate) fn resolve(&self, inputs: &[Input], limit: usize) -> Result<SmallVec<[&'a [f32]; 8]>, FeedError> {
+    /// The values in the order of `inputs`, each checked, listed in `room`.
+    pub(super) fn resolve<'l>(
+        &self,
+        inputs: &[Input],
+        limit: usize,
+        room: &'l mut Vec<&'static [f32]>,
+    ) -> Result<Values<'l>, FeedError>
+    where
+        'a: 'l,
+    {
         if self.batch == 0 || self.batch > limit {
             return Err(FeedError::Batch { batch: self.batch, limit });
         }
-        inputs.iter().map(|input| self.find(input)).collect()
+        let mut mistake = None;
+        let found = Values::of(
+            inputs.iter().map(|input| {
+                self.find(input).unwrap_or_else(|error| {
+                    mistake.get_or_insert(error);
+                    &[]
+                })
+            }),
+            room,
+        );
+        mistake.map_or(Ok(found), Err)
     }
 
     fn find(&self, input: &Input) -> Result<&'a [f32], FeedError> {

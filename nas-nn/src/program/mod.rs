@@ -4,7 +4,9 @@ mod arena;
 mod feed;
 mod fuse;
 mod limits;
+mod list;
 mod parts;
+mod pass;
 mod pass_on;
 mod place;
 mod plan;
@@ -15,16 +17,15 @@ mod step;
 mod table;
 mod work;
 
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rand_chacha::rand_core::SeedableRng as _;
-use smallvec::SmallVec;
 
 use crate::Rng;
 use crate::error::{FeedError, GraphError};
 use crate::graph::{Graph, Var};
-use crate::kernel::{Crew, crew};
-use crate::op::{Backward, Forward, Grad, Mode, Update};
+use crate::kernel::Crew;
+use crate::op::Mode;
 use crate::optim::{Optimizer, Rows, Span};
 use crate::params::Params;
 
@@ -34,10 +35,12 @@ pub use profile::{Measured, Pass, Profile};
 pub use table::{Held, Row, Table};
 pub use work::Rates;
 
-use arena::{Parts, cut};
+use arena::Parts;
+pub(crate) use list::Grads;
+use list::Rooms;
+use pass::States;
 pub(crate) use plan::root_of;
 use profile::Clocks;
-use step::{GradPlace, Place, Step};
 
 /// A [`Graph`] compiled for one batch size.
 ///
@@ -84,6 +87,10 @@ pub struct Program {
     spare: Vec<f32>,
     /// The gradients of earlier batches while those of the next are computed; empty without [`Program::accumulate`].
     earlier: Vec<f32>,
+    /// The memory of long lists.
+    rooms: Box<Rooms>,
+    /// That of what was fed.
+    fed: Vec<&'static [f32]>,
 }
 
 impl Program {
@@ -112,6 +119,8 @@ impl Program {
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
         Program {
             rows: rows::none(plan.tables()),
+            rooms: Rooms::new(plan.longest_list()),
+            fed: Vec::new(),
             plan,
             arena,
             grads,
@@ -146,7 +155,10 @@ impl Program {
     /// When there is no thread or the system starts no more; the program goes on as before then.
     pub fn set_threads(&mut self, threads: usize) -> std::io::Result<()> {
         let crew = Crew::new(threads)?;
-        let spare = self.plan.forward_steps().flat_map(|step| step.spare(self.plan.batch(), threads)).max();
+        let batch = self.plan.batch();
+        let spare = self.plan.forward_steps().flat_map(|step| step.spare(batch, threads)).max();
+        let parts = self.plan.forward_steps().flat_map(|step| step.most_parts(batch, threads)).max();
+        self.rooms.in_parts.reserve(if threads > 1 { parts.unwrap_or(1) } else { 1 }, self.plan.longest_list());
         self.spare = vec![0.0; if threads > 1 { spare.unwrap_or(0) } else { 0 }];
         self.crew = (threads > 1).then_some(crew);
         Ok(())
@@ -157,24 +169,35 @@ impl Program {
         self.crew.as_ref().map_or(1, Crew::threads)
     }
 
-    /// Runs `f` with the crew at hand.
+    /// Runs `f` with the crew at hand. After a panic the crew is still there, and the next gradients begin anew.
     fn lead<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
-        let Some(mut crew) = self.crew.take() else { return f(self) };
-        let result = crew.lead(|| f(self));
-        self.crew = Some(crew);
-        result
+        let mut crew = self.crew.take();
+        let result = catch_unwind(AssertUnwindSafe(|| match &mut crew {
+            Some(crew) => crew.lead(|| f(self)),
+            None => f(self),
+        }));
+        self.crew = crew;
+        result.unwrap_or_else(|panic| {
+            self.examples = 0;
+            self.grads.fill(0.0);
+            self.earlier.clear();
+            self.rows.iter_mut().for_each(|table| table.rows.clear());
+            resume_unwind(panic)
+        })
     }
 
     /// One training step: forward, backward, update. The loss before the update.
     ///
     /// # Errors
-    /// What was fed does not fit; nothing is changed then.
+    /// What was fed does not fit, or the optimizer has the state of another network; nothing is changed then.
     pub fn step(
         &mut self,
         feed: &Feed<'_>,
         params: &mut Params,
         optimizer: &mut dyn Optimizer,
     ) -> Result<f32, FeedError> {
+        // Before the running statistics change.
+        self.check_owner(optimizer)?;
         let loss = self.gradients(feed, params)?;
         self.update(params, optimizer)?;
         Ok(loss)
@@ -200,14 +223,16 @@ impl Program {
     /// last update.
     ///
     /// # Errors
-    /// The parameters are of another graph; nothing is changed then.
+    /// The parameters are of another graph, or the optimizer has the state of another; nothing is changed then.
     ///
     /// # Panics
     /// When the program was compiled by [`Program::eval`].
     pub fn update(&mut self, params: &mut Params, optimizer: &mut dyn Optimizer) -> Result<(), FeedError> {
         assert!(self.plan.mode() == Mode::Train, "only a training program has gradients");
-        if params.layout() != self.plan.layout() {
-            return Err(FeedError::Parameters);
+        self.check(params)?;
+        self.check_owner(optimizer)?;
+        if let Some(owner) = optimizer.owner() {
+            owner.claim(self.plan.layout());
         }
         if self.spans.is_empty() {
             self.spans = Span::of(params);
@@ -225,9 +250,11 @@ impl Program {
     /// # Panics
     /// When the program was compiled by [`Program::eval`].
     pub fn gradients(&mut self, feed: &Feed<'_>, params: &mut Params) -> Result<f32, FeedError> {
-        let inputs = self.check(feed, params)?;
-        rows::clear(&mut self.rows, &mut self.grads);
-        Ok(self.pass(&inputs, feed.batch(), params))
+        self.check(params)?;
+        self.fed(feed, |program, inputs| {
+            rows::clear(&mut program.rows, &mut program.grads);
+            program.pass(inputs, feed.batch(), params)
+        })
     }
 
     /// Forward and backward over gradients that are zero at the rows of tables: the loss.
@@ -259,18 +286,20 @@ impl Program {
         if before == 0 {
             return self.gradients(feed, params);
         }
-        let inputs = self.check(feed, params)?;
-        self.earlier.resize(self.grads.len(), 0.0);
-        std::mem::swap(&mut self.earlier, &mut self.grads);
-        for table in self.plan.tables() {
-            self.grads[table.range.clone()].fill(0.0);
-        }
-        let loss = self.pass(&inputs, feed.batch(), params);
-        self.examples = before + feed.batch();
-        let share = feed.batch() as f32 / self.examples as f32;
-        crate::kernel::approach(share, &self.grads, &mut self.earlier);
-        std::mem::swap(&mut self.earlier, &mut self.grads);
-        Ok(loss)
+        self.check(params)?;
+        self.fed(feed, |program, inputs| {
+            program.earlier.resize(program.grads.len(), 0.0);
+            std::mem::swap(&mut program.earlier, &mut program.grads);
+            for table in program.plan.tables() {
+                program.grads[table.range.clone()].fill(0.0);
+            }
+            let loss = program.pass(inputs, feed.batch(), params);
+            program.examples = before + feed.batch();
+            let share = feed.batch() as f32 / program.examples as f32;
+            crate::kernel::approach(share, &program.grads, &mut program.earlier);
+            std::mem::swap(&mut program.earlier, &mut program.grads);
+            loss
+        })
     }
 
     /// Forward only; [`Program::output`] holds the results after. A training program uses batch statistics here but
@@ -279,9 +308,10 @@ impl Program {
     /// # Errors
     /// What was fed does not fit.
     pub fn run(&mut self, feed: &Feed<'_>, params: &Params) -> Result<(), FeedError> {
-        let inputs = self.check(feed, params)?;
-        self.lead(|program| program.forward(&inputs, feed.batch(), &params.values, States::Keep(&params.states)));
-        Ok(())
+        self.check(params)?;
+        self.fed(feed, |program, inputs| {
+            program.lead(|program| program.forward(inputs, feed.batch(), &params.values, States::Keep(&params.states)));
+        })
     }
 
     /// The value of the `i`-th output in the last batch, examples first.
@@ -313,150 +343,21 @@ impl Program {
         Some(Profile::new(clocks, self.plan.forward_steps(), self.plan.backward_order(), self.plan.batch()))
     }
 
-    fn check<'f>(&self, feed: &Feed<'f>, params: &Params) -> Result<SmallVec<[&'f [f32]; 8]>, FeedError> {
-        if params.values.len() != self.plan.layout().len() || params.layout() != self.plan.layout() {
-            return Err(FeedError::Parameters);
-        }
-        feed.resolve(self.plan.inputs(), self.plan.batch())
+    fn check(&self, params: &Params) -> Result<(), FeedError> {
+        self.plan.layout().check(params.layout()).map_err(FeedError::Parameters)
     }
 
-    fn forward(&mut self, inputs: &[&[f32]], batch: usize, values: &[f32], mut states: States<'_>) {
-        self.batch = batch;
-        let (mode, planned, threads) = (self.plan.mode(), self.plan.batch(), crew::threads());
-        if let Some(clocks) = &mut self.clocks {
-            clocks.count(Pass::Forward);
-        }
-        for (number, step) in self.plan.forward_steps().enumerate() {
-            let begin = self.clocks.as_ref().map(|_| Instant::now());
-            let mut parts = cut(&mut self.arena, &step.forward.cuts);
-            let output = parts.take(step.forward.output, step.shape.elements(batch));
-            let saved = parts.take(step.forward.saved, step.saved.floats(batch));
-            let scratch = parts.take(step.forward.scratch, step.forward.scratch_floats);
-            let parts = parts.share();
-            let inputs = values_of(step, |_| true, &step.forward.inputs, &parts, inputs, values, batch);
-            let inputs = inputs.into_iter().map(|x| x.expect("every input was asked for")).collect();
-            let mut update = None;
-            if matches!(states, States::Train(_)) && !step.states.is_empty() {
-                update = Some(step.states.clone());
-            }
-            let saved_again: &[f32] = {
-                let at = Forward {
-                    batch,
-                    mode,
-                    shapes: &step.shapes,
-                    shape: &step.shape,
-                    inputs,
-                    output,
-                    saved: &mut *saved,
-                    scratch,
-                    states: &states.get()[step.states.clone()],
-                    rng: (!step.by_example).then_some(&mut self.rng),
-                };
-                let [size, _] = step.part_sizes(batch, planned, threads);
-                if size < batch {
-                    parts::forward(&*step.op, at, size, &mut self.spare);
-                } else {
-                    step.op.forward(at);
-                }
-                saved
-            };
-            if let (Some(range), States::Train(states)) = (update, &mut states) {
-                let states = &mut states[range];
-                step.op.update(Update { batch, shapes: &step.shapes, saved: saved_again, states });
-            }
-            if let (Some(clocks), Some(begin)) = (&mut self.clocks, begin) {
-                clocks.add(Pass::Forward, number, begin);
-            }
-        }
+    fn check_owner(&self, optimizer: &mut dyn Optimizer) -> Result<(), FeedError> {
+        optimizer.owner().map_or(Ok(()), |owner| owner.check(self.plan.layout()))
     }
 
-    fn backward(&mut self, inputs: &[&[f32]], batch: usize, params: &Params) {
-        let loss_grad = self.plan.loss_grad();
-        if loss_grad.len == 0 {
-            // No parameter reaches the loss: all gradients are zero.
-            return;
-        }
-        self.arena[loss_grad.start] = 1.0;
-        let (planned, threads) = (self.plan.batch(), crew::threads());
-        if let Some(clocks) = &mut self.clocks {
-            clocks.count(Pass::Backward);
-        }
-        for (number, step) in self.plan.backward_steps() {
-            let begin = self.clocks.as_ref().map(|_| Instant::now());
-            let back = step.backward.as_ref().expect("backward steps have a backward plan");
-            let mut parts = cut(&mut self.arena, &back.cuts);
-            let mut param_parts = cut(&mut self.grads, &back.param_cuts);
-            let scratch = parts.take(back.scratch, back.scratch_floats);
-            let grads = back.grads.iter().zip(&step.shapes).map(|(grad, shape)| {
-                grad.as_ref().map(|grad| match grad.place {
-                    GradPlace::Arena(part) => Grad::new(parts.take(Some(part), shape.elements(batch)), grad.fresh),
-                    GradPlace::Param(part) => {
-                        Grad::new(param_parts.take(Some(part), shape.elements(batch)), grad.fresh)
-                    }
-                })
-            });
-            let grads: SmallVec<[Option<Grad<'_>>; 8]> = grads.collect();
-            let parts = parts.share();
-            let keeps = step.op.keeps();
-            let values = values_of(step, |i| keeps.input(i), &back.inputs, &parts, inputs, &params.values, batch);
-            let at = Backward {
-                batch,
-                shapes: &step.shapes,
-                shape: &step.shape,
-                grad: parts.get(back.grad, step.shape.elements(batch)),
-                saved: parts.get(back.saved, step.saved.floats(batch)),
-                scratch,
-                inputs: values,
-                output: keeps.output().then(|| parts.get(back.output, step.shape.elements(batch))),
-                grads,
-            };
-            let [_, size] = step.part_sizes(batch, planned, threads);
-            if size < batch {
-                parts::backward(&*step.op, at, size, back.sums, &mut self.spare);
-            } else {
-                step.op.backward(at);
-            }
-            if let (Some(clocks), Some(begin)) = (&mut self.clocks, begin) {
-                clocks.add(Pass::Backward, number, begin);
-            }
-        }
+    /// Runs `f` with what is fed, checked and in the order of the graph's inputs.
+    fn fed<R>(&mut self, feed: &Feed<'_>, f: impl FnOnce(&mut Self, &[&[f32]]) -> R) -> Result<R, FeedError> {
+        let mut room = std::mem::take(&mut self.fed);
+        let result = feed.resolve(self.plan.inputs(), self.plan.batch(), &mut room).map(|inputs| f(self, &inputs));
+        self.fed = room;
+        result
     }
-}
-
-/// Running statistics: changed by training, read by everything else.
-enum States<'a> {
-    Train(&'a mut [Vec<f32>]),
-    Keep(&'a [Vec<f32>]),
-}
-
-impl States<'_> {
-    fn get(&self) -> &[Vec<f32>] {
-        match self {
-            States::Train(states) => states,
-            States::Keep(states) => states,
-        }
-    }
-}
-
-/// The values of the inputs that `wanted` names, from wherever they stand.
-fn values_of<'a>(
-    step: &'a Step,
-    wanted: impl Fn(usize) -> bool,
-    places: &'a [Place],
-    parts: &arena::Shared<'a>,
-    inputs: &[&'a [f32]],
-    values: &'a [f32],
-    batch: usize,
-) -> SmallVec<[Option<&'a [f32]>; 8]> {
-    let value = |(i, (place, shape)): (usize, (&'a Place, &crate::Shape))| {
-        wanted(i).then(|| match place {
-            Place::Feed(input) => inputs[*input],
-            Place::Param(range) => &values[range.clone()],
-            Place::Constant(constant) => &constant[..],
-            Place::Arena(part) => parts.get(*part, shape.elements(batch)),
-        })
-    };
-    places.iter().zip(&step.shapes).enumerate().map(value).collect()
 }
 
 impl Drop for Program {
@@ -511,7 +412,11 @@ mod tests {
         let _ = other.input("x", &[2]).linear(2);
         let mut foreign = Params::init(&other, &mut Rng::seed_from_u64(0));
         let error = program.gradients(&Feed::new(2).with("x", &x[..4]), &mut foreign).unwrap_err();
-        assert_eq!(error, FeedError::Parameters);
+        assert_eq!(
+            error.to_string(),
+            "the parameters belong to another graph: expected 2 tensors of 3 numbers, got 2 of 6; the first difference: \
+             expected \"linear.weight\" [2, 1], got \"linear.weight\" [2, 2]"
+        );
         assert_eq!(params, before);
         assert!(Program::train(&graph, other.input("z", &[]).sum(), &[], 2).is_err());
         assert!(Program::train(&graph, loss, &[], 0).is_err());

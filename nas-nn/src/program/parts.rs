@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::list::{Grads, Kept, PartRooms, Values};
 use super::step::Step;
 use super::work::Rates;
 use crate::graph::Shape;
@@ -49,7 +50,7 @@ impl Step {
 
     /// The most parts of the forward and of the backward pass of up to `batch` examples, those of the plan. A smaller batch may
     /// have more than the whole: on eight threads ten examples are five parts of two, eight are eight of one.
-    fn most_parts(&self, batch: usize, threads: usize) -> [usize; 2] {
+    pub(super) fn most_parts(&self, batch: usize, threads: usize) -> [usize; 2] {
         if !self.by_example {
             return [1; 2];
         }
@@ -83,23 +84,28 @@ fn free_parts(seconds: f64, batch: usize, planned: usize, threads: usize) -> usi
 
 /// Runs the forward pass in parts of `size` examples. `spare` is the working memory of all parts together where they run
 /// at once.
-pub(super) fn forward(op: &dyn Op, at: Forward<'_>, size: usize, spare: &mut [f32]) {
+pub(super) fn forward(op: &dyn Op, at: Forward<'_>, size: usize, spare: &mut [f32], rooms: &mut PartRooms) {
     let Forward { batch, mode, shapes, shape, inputs, mut output, mut saved, scratch, states, .. } = at;
     let parts = batch.div_ceil(size);
     let (wave, scratch) = if crew::threads() > 1 { (parts, spare) } else { (1, scratch) };
+    assert!(wave <= MAX_PARTS, "{wave} parts at once");
     let (own, saved_each) = (scratch.len() / wave, saved.len() / batch);
     for first in (0..parts).step_by(wave) {
         let mut scratch = &mut *scratch;
+        let mut lists = SmallVec::<[Values<'_>; MAX_PARTS]>::new();
+        for (part, room) in (first..(first + wave).min(parts)).zip(&mut rooms.inputs) {
+            let (from, count) = range(part, size, batch);
+            lists.push(Values::of(inputs.iter().zip(shapes).map(|(x, shape)| examples(x, shape, from, count)), room));
+        }
         let mut jobs = SmallVec::<[Option<Forward<'_>>; MAX_PARTS]>::new();
-        for part in first..(first + wave).min(parts) {
-            let from = part * size;
-            let count = size.min(batch - from);
+        for (part, inputs) in (first..).zip(&lists) {
+            let (_, count) = range(part, size, batch);
             jobs.push(Some(Forward {
                 batch: count,
                 mode,
                 shapes,
                 shape,
-                inputs: inputs.iter().zip(shapes).map(|(x, shape)| examples(x, shape, from, count)).collect(),
+                inputs,
                 output: front(&mut output, shape.elements(count)),
                 saved: front(&mut saved, saved_each * count),
                 scratch: front(&mut scratch, own),
@@ -113,51 +119,60 @@ pub(super) fn forward(op: &dyn Op, at: Forward<'_>, size: usize, spare: &mut [f3
 
 /// Runs the backward pass in parts of `size` examples. The first part's sums go where they belong; those of the others
 /// stand behind the working memory, `sums` floats a part, and are added in order.
-pub(super) fn backward(op: &dyn Op, at: Backward<'_>, size: usize, sums: usize, spare: &mut [f32]) {
-    let Backward { batch, shapes, shape, grad, saved, scratch, inputs, output, grads } = at;
+pub(super) fn backward(
+    op: &dyn Op,
+    at: Backward<'_>,
+    size: usize,
+    sums: usize,
+    spare: &mut [f32],
+    rooms: &mut PartRooms,
+) {
+    let Backward { batch, shapes, shape, grad, saved, scratch, inputs, output, mut grads } = at;
     let parts = batch.div_ceil(size);
     // How many run at once, and their memory.
     let (wave, memory) = if crew::threads() > 1 { (parts, spare) } else { (1, scratch) };
+    assert!(wave <= MAX_PARTS, "{wave} parts at once");
     let others = if wave == 1 { 1 } else { parts - 1 };
     let (scratch, partial) = memory.split_at_mut(memory.len() - others * sums);
     let (own, saved_each) = (scratch.len() / wave, saved.len() / batch);
-    let mut batched = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
-    let mut fixed = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
-    for (grad, shape) in grads.into_iter().zip(shapes) {
-        let (to, other) = if shape.is_batched() { (&mut batched, &mut fixed) } else { (&mut fixed, &mut batched) };
-        to.push(grad.map(Grad::parts));
-        other.push(None);
-    }
-    let is_fixed: SmallVec<[bool; 8]> = fixed.iter().map(Option::is_some).collect();
+    let PartRooms { fixed: fixed_room, kept: kept_rooms, grads: grad_rooms, .. } = rooms;
+    // What is left of them in `grads` says only that they are wanted.
+    let fixed = grads.iter_mut().zip(shapes).map(|(grad, shape)| match grad {
+        Some(grad) if !shape.is_batched() => Some(grad.front(shape.len())),
+        _ => None,
+    });
+    let mut fixed = Grads::of(fixed, fixed_room);
     for first in (0..parts).step_by(wave) {
         {
             let (mut scratch, mut partial) = (&mut *scratch, &mut *partial);
-            let mut whole = SmallVec::<[Option<(&mut [f32], bool)>; 8]>::new();
-            whole.extend(fixed.iter_mut().map(|to| to.as_mut().map(|(values, add)| (&mut **values, *add))));
+            let mut lists = SmallVec::<[Kept<'_>; MAX_PARTS]>::new();
+            for (part, room) in (first..(first + wave).min(parts)).zip(&mut *kept_rooms) {
+                let (from, count) = range(part, size, batch);
+                let kept = inputs.iter().zip(shapes).map(|(x, shape)| x.map(|x| examples(x, shape, from, count)));
+                lists.push(Kept::of(kept, room));
+            }
+            let mut whole = fixed.iter_mut();
             let mut jobs = SmallVec::<[Option<Backward<'_>>; MAX_PARTS]>::new();
-            for part in first..(first + wave).min(parts) {
-                let from = part * size;
-                let count = size.min(batch - from);
-                let grads = (0..shapes.len()).map(|i| {
-                    if let Some((values, add)) = &mut batched[i] {
-                        return Some(Grad::new(front(values, shapes[i].elements(count)), !*add));
-                    }
-                    match whole[i].take_if(|_| part == 0) {
-                        Some((values, add)) => Some(Grad::new(values, !add)),
-                        None => is_fixed[i].then(|| Grad::new(front(&mut partial, shapes[i].len()), true)),
-                    }
+            for ((part, inputs), room) in (first..).zip(&lists).zip(&mut *grad_rooms) {
+                let (from, count) = range(part, size, batch);
+                let grads = grads.iter_mut().zip(shapes).map(|(grad, shape)| {
+                    let whole = if part == 0 { whole.next().and_then(Option::as_mut) } else { None };
+                    let grad = grad.as_mut()?;
+                    Some(match whole {
+                        _ if shape.is_batched() => grad.front(shape.elements(count)),
+                        Some(whole) => whole.again(),
+                        None => Grad::new(front(&mut partial, shape.len()), true),
+                    })
                 });
                 jobs.push(Some(Backward {
-                    grads: grads.collect(),
+                    grads: Grads::of(grads, room),
                     batch: count,
                     shapes,
                     shape,
                     grad: examples(grad, shape, from, count),
                     saved: &saved[from * saved_each..][..count * saved_each],
                     scratch: front(&mut scratch, own),
-                    inputs: (inputs.iter().zip(shapes))
-                        .map(|(x, shape)| x.map(|x| examples(x, shape, from, count)))
-                        .collect(),
+                    inputs,
                     output: output.map(|y| examples(y, shape, from, count)),
                 }));
             }
@@ -166,14 +181,19 @@ pub(super) fn backward(op: &dyn Op, at: Backward<'_>, size: usize, sums: usize, 
         let mut partial = &*partial;
         for _ in first.max(1)..(first + wave).min(parts) {
             for (sum, shape) in fixed.iter_mut().zip(shapes) {
-                if let Some((sum, _)) = sum {
+                if let Some(sum) = sum {
                     let (part, rest) = partial.split_at(shape.len());
-                    axpy(1.0, part, sum);
+                    axpy(1.0, part, sum.again().parts().0);
                     partial = rest;
                 }
             }
         }
     }
+}
+
+/// The first example of a part and how many it has.
+fn range(part: usize, size: usize, batch: usize) -> (usize, usize) {
+    (part * size, size.min(batch - part * size))
 }
 
 /// The values of `count` examples from number `from` on; all of them where they exist once.

@@ -117,6 +117,11 @@ impl Plan {
         self.steps.iter()
     }
 
+    /// The most items of a list that a step makes.
+    pub(super) fn longest_list(&self) -> usize {
+        self.steps.iter().map(Step::longest_list).max().unwrap_or(0)
+    }
+
     /// The steps in the order gradients flow, with their places among the forward steps.
     pub(crate) fn backward_steps(&self) -> impl Iterator<Item = (usize, &Step)> {
         self.backward.iter().map(|&i| (i, &self.steps[i]))

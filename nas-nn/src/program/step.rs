@@ -43,6 +43,12 @@ impl Step {
         });
         parameters.sum()
     }
+
+    /// The most items of a list that it makes: operands, or stretches of memory.
+    pub(super) fn longest_list(&self) -> usize {
+        let backward = self.backward.as_ref().map_or(0, |back| back.cuts.len().max(back.param_cuts.len()));
+        self.shapes.len().max(self.forward.cuts.len()).max(backward)
+    }
 }
 
 #[derive(Debug)]

@@ -1,9 +1,12 @@
 //! Parameters: every trainable tensor of a graph in one flat buffer, by path, and its states.
 
+mod file;
+
+use std::hash::Hasher as _;
 use std::ops::Range;
 
 use crate::Rng;
-use crate::error::GraphError;
+use crate::error::{Difference, GraphError};
 use crate::graph::{Graph, Parameter, State};
 
 /// The parameters and states of a graph.
@@ -22,6 +25,8 @@ pub(crate) struct Layout {
     parameters: Vec<Parameter>,
     states: Vec<State>,
     offsets: Vec<usize>,
+    /// Hashes of the paths and sizes of what is trained, and of the states.
+    ids: [u64; 2],
 }
 
 impl Layout {
@@ -32,7 +37,10 @@ impl Layout {
             let len: usize = parameter.dims.iter().product();
             offsets.push(offsets[offsets.len() - 1] + len);
         }
-        Layout { parameters, states: graph.states(), offsets }
+        let states = graph.states();
+        let mut layout = Layout { parameters, states, offsets, ids: [0; 2] };
+        layout.ids = [id(layout.trainable()), id(layout.untrained())];
+        layout
     }
 
     pub(crate) fn range(&self, parameter: usize) -> Range<usize> {
@@ -48,6 +56,46 @@ impl Layout {
     pub(crate) fn len(&self) -> usize {
         self.offsets[self.parameters.len()]
     }
+
+    /// The paths and sizes of what is trained, in order.
+    pub(crate) fn trainable(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.parameters.iter().map(|p| (&*p.path, &*p.dims))
+    }
+
+    /// A hash of them.
+    pub(crate) fn trainable_id(&self) -> u64 {
+        self.ids[0]
+    }
+
+    /// Whether values of `other` stand where values of this stand, under the same paths: how they began does not matter.
+    ///
+    /// # Errors
+    /// How they differ.
+    pub(crate) fn check(&self, other: &Layout) -> Result<(), Box<Difference>> {
+        if self.ids == other.ids {
+            return Ok(());
+        }
+        Err(Box::new(Difference::between(self.tensors(), other.tensors())))
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.trainable().chain(self.untrained())
+    }
+
+    fn untrained(&self) -> impl Iterator<Item = (&str, &[usize])> + Clone {
+        self.states.iter().map(|s| (&*s.path, &*s.dims))
+    }
+}
+
+/// A hash of paths and sizes.
+fn id<'a>(tensors: impl Iterator<Item = (&'a str, &'a [usize])>) -> u64 {
+    let mut hasher = fnv::FnvHasher::default();
+    for (path, dims) in tensors {
+        hasher.write(path.as_bytes());
+        hasher.write(&[0xff, dims.len() as u8]);
+        dims.iter().for_each(|&dim| hasher.write(&(dim as u64).to_le_bytes()));
+    }
+    hasher.finish()
 }
 
 /// One tensor: its path, its sizes and its values.
@@ -64,12 +112,19 @@ pub struct Tensor<'a> {
 impl Params {
     /// Freshly drawn parameters of `graph`.
     pub fn init(graph: &Graph, rng: &mut Rng) -> Self {
-        let layout = Layout::of(graph);
-        let mut values = vec![0.0; layout.len()];
-        for (i, parameter) in layout.parameters.iter().enumerate() {
-            parameter.init.fill(&mut values[layout.range(i)], rng);
+        let mut params = Self::zeros(Layout::of(graph));
+        for (i, parameter) in params.layout.parameters.iter().enumerate() {
+            parameter.init.fill(&mut params.values[params.layout.range(i)], rng);
         }
-        let states = layout.states.iter().map(|s| vec![s.initial; s.dims.iter().product()]).collect();
+        for (state, values) in params.layout.states.iter().zip(&mut params.states) {
+            values.fill(state.initial);
+        }
+        params
+    }
+
+    fn zeros(layout: Layout) -> Self {
+        let values = vec![0.0; layout.len()];
+        let states = layout.states.iter().map(|s| vec![0.0; s.dims.iter().product()]).collect();
         Params { layout, values, states }
     }
 
@@ -103,6 +158,17 @@ impl Params {
         });
         let states = self.layout.states.iter().zip(&self.states);
         parameters.chain(states.map(|(s, values)| Tensor { path: &s.path, dims: &s.dims, values }))
+    }
+
+    /// The path, the sizes and the values of all tensors, in the order of [`Params::tensors`].
+    fn tensors_mut(&mut self) -> impl Iterator<Item = (&str, &[usize], &mut [f32])> {
+        let mut rest = &mut self.values[..];
+        let parameters = self.layout.parameters.iter().map(move |p| {
+            let values = rest.split_off_mut(..p.dims.iter().product()).expect("the buffer holds all of them");
+            (&*p.path, &*p.dims, values)
+        });
+        let states = self.layout.states.iter().zip(&mut self.states);
+        parameters.chain(states.map(|(s, values)| (&*s.path, &*s.dims, &mut values[..])))
     }
 
     /// The tensor at `path`.
