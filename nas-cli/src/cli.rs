@@ -164,7 +164,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads", "inherit"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -214,6 +214,10 @@ pub(crate) struct Settings {
     /// Seeds of the final training
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) final_seeds: Option<u32>,
+
+    /// Start each trial from the weights it shares with its nearest relative of the study: better after few epochs, but unequal; networks trained in the end never inherit
+    #[arg(long)]
+    pub(crate) inherit: bool,
 
     /// The share of the training images that scores trials [default: 0.2]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]

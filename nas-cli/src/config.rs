@@ -107,6 +107,7 @@ struct File {
     final_seeds: Option<u32>,
     validation: Option<f64>,
     max_memory: Option<u64>,
+    inherit: Option<bool>,
 }
 
 /// Everything that decides the trials of a study beside its space and seed. Stored in the study.
@@ -124,6 +125,9 @@ pub(crate) struct Config {
     pub(crate) final_recipe: Recipe,
     pub(crate) final_seeds: u32,
     pub(crate) max_memory: u64,
+    /// Whether trials start from the weights of their relatives.
+    #[serde(default)]
+    pub(crate) inherit: bool,
     /// The budget it was started with, for `nas resume` without one.
     pub(crate) trials: Option<u64>,
     pub(crate) seconds: Option<f64>,
@@ -205,6 +209,7 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
         final_seeds: flags.final_seeds.or(file.final_seeds),
         validation: flags.validation.or(file.validation),
         max_memory: flags.max_memory.or(file.max_memory),
+        inherit: flags.inherit || file.inherit.unwrap_or(false),
     })
 }
 

@@ -34,6 +34,11 @@ impl StudyFolder {
         self.path.join("models")
     }
 
+    /// The weights of trials that others inherit.
+    pub(crate) fn weights(&self) -> PathBuf {
+        self.path.join("weights")
+    }
+
     /// Saved networks, by name.
     pub(crate) fn saved_models(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.models()).into_iter().flatten().flatten();

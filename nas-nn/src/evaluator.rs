@@ -7,13 +7,14 @@ use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Tri
 use crate::data::{Dataset, Preparation};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
+use crate::inheritance::Inheritance;
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Params, Plan};
 
 /// Trains the child network of a trial on one part of the data and measures it on another.
 ///
 /// Its metrics: those of [`Evaluation`] on the validation part, `train_loss`, `parameters`, `madds` (multiply-adds for one
-/// example), `memory` (bytes to train it).
+/// example), `memory` (bytes to train it), and `inherited` if children [inherit](ChildTrainer::inheriting).
 pub struct ChildTrainer {
     family: Arc<dyn Family>,
     task: Task,
@@ -23,6 +24,7 @@ pub struct ChildTrainer {
     recipe: Recipe,
     max_memory: u64,
     threads: usize,
+    inheritance: Option<Inheritance>,
 }
 
 /// What an architecture costs, known before it is trained.
@@ -76,7 +78,7 @@ impl ChildTrainer {
         max_memory: u64,
     ) -> Self {
         let preparation = train.prepare();
-        ChildTrainer { family, task, train, validation, preparation, recipe, max_memory, threads: 1 }
+        ChildTrainer { family, task, train, validation, preparation, recipe, max_memory, threads: 1, inheritance: None }
     }
 
     /// The same with `threads` threads for each child; 1 is fastest while there are as many children at a time as cores.
@@ -84,6 +86,13 @@ impl ChildTrainer {
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         ChildTrainer { threads, ..self }
+    }
+
+    /// The same with children that start from the parameters they share with their nearest evaluated relative. Their metrics then hold
+    /// `inherited`, the share of their parameters that was: of two trials with equal architectures the later one looks better.
+    #[must_use]
+    pub fn inheriting(self, inheritance: Inheritance) -> Self {
+        ChildTrainer { inheritance: Some(inheritance), ..self }
     }
 
     /// The recipe every child is trained by, but for what its architecture [decides](crate::family::TRAINING_DECISIONS) of it.
@@ -106,6 +115,14 @@ impl Evaluator for ChildTrainer {
         let network =
             family::model(&graph, &*self.family, &trial.architecture, &self.task, smoothing).map_err(infeasible)?;
         let mut params = Params::init(&graph, &mut trial.seed.stream(Purpose::Init, 0));
+        let inherited = match &self.inheritance {
+            Some(inheritance) => {
+                let inherited =
+                    inheritance.inherit(trial.number, &trial.architecture, &*self.family, &self.task, &mut params)?;
+                Some(inherited.map_or(0.0, |inherited| inherited.share))
+            }
+            None => None,
+        };
         let measure = |params: &Params| {
             train::evaluate(&graph, network.answer, params, &self.validation, &self.preparation, self.threads)
         };
@@ -128,8 +145,11 @@ impl Evaluator for ChildTrainer {
         }
         let train_loss = trained.map_err(failure)?;
         let evaluation = stopped.map_or_else(|| measure(&params), Ok).map_err(failure)?;
-        Ok(evaluation
-            .metrics
+        if let Some(inheritance) = &self.inheritance {
+            inheritance.keep(trial.number, &trial.architecture, &params)?;
+        }
+        let metrics = inherited.into_iter().fold(evaluation.metrics, |metrics, share| metrics.with("inherited", share));
+        Ok(metrics
             .with("train_loss", f64::from(train_loss))
             .with("parameters", cost.cost.parameters as f64)
             .with("madds", cost.cost.madds as f64)

@@ -174,6 +174,24 @@ fn trials_that_are_stopped_early_are_the_same_after_a_pause() {
 }
 
 #[test]
+fn trials_inherit_the_same_after_a_pause() {
+    let inherited = |trials: &[&str], pause: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        Stripes::default().write(folder.path());
+        nas(folder.path()).args(SEARCH).args(["--inherit", "--agent", "random"]).args(trials).assert().success();
+        if pause {
+            nas(folder.path()).args(["resume", "study", "--trials", "12", "--jobs", "3"]).assert().success();
+        }
+        table(folder.path())
+    };
+    let whole = inherited(&["--trials", "12", "--jobs", "2"], false);
+    let share = |trial: &Value| trial["metrics"]["inherited"].as_f64().unwrap();
+    assert!(whole[..4].iter().all(|trial| share(trial) == 0.0), "nothing was observed before them: {whole:#?}");
+    assert!(whole[4..].iter().all(|trial| share(trial) > 0.0), "all heads are alike: {whole:#?}");
+    assert_eq!(whole, inherited(&["--trials", "7", "--jobs", "1"], true));
+}
+
+#[test]
 fn controls_run_too() {
     for agent in ["random", "evolution", "reinforce-critic", "reinforce-lstm"] {
         let trials = unbroken(12, 2, agent);

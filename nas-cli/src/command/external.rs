@@ -71,8 +71,9 @@ pub(super) struct Measured {
 /// What `settings` and the flags of the program come to.
 pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: Limits) -> Result<Measured> {
     let networks = [settings.epochs.is_some(), settings.final_epochs.is_some(), settings.final_seeds.is_some()];
-    if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() {
-        let message = "epochs, final-epochs, final-seeds, validation and max-memory are for networks that nas trains";
+    if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() || settings.inherit {
+        let message =
+            "epochs, final-epochs, final-seeds, validation, max-memory and inherit are for networks that nas trains";
         return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
     }
     let command = flags.evaluator.as_deref().unwrap_or_default();

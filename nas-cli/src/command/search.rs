@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nas_core::{
     Budget, EarlyStopping, Evaluator, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
-    StudyRecord, WarmStart,
+    StudyRecord, Trial, WarmStart,
 };
+use nas_nn::Inheritance;
 use nas_nn::data::{Dataset, TrainTest};
 use nas_nn::evaluator::ChildTrainer;
 use nas_nn::family;
@@ -110,6 +111,7 @@ pub(super) fn networks(source: Source, settings: cli::Settings, limits: Limits, 
         final_recipe,
         final_seeds: positive("--final-seeds", settings.final_seeds.unwrap_or(3))?,
         max_memory: settings.max_memory.unwrap_or_else(|| default_memory(workers.jobs)),
+        inherit: settings.inherit,
         trials: limits.trials,
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
@@ -129,20 +131,31 @@ pub(crate) fn go(
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let trainer = trainer(config, (train, validation), workers)?;
+    let trainer = trainer(config, (train, validation), folder, study.trials(), workers)?;
     run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
     super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
 }
 
-/// What trains the trials of a study.
+/// What trains the trials of the study in `folder`, which has `trials` so far.
 pub(super) fn trainer(
     config: &Config,
     (train, validation): (Dataset, Dataset),
+    folder: &StudyFolder,
+    trials: &[Trial],
     workers: Workers,
 ) -> Result<ChildTrainer> {
     let family = family::family(&config.family)?;
-    Ok(ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
-        .threads(workers.threads_of(workers.jobs)))
+    let trainer =
+        ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
+            .threads(workers.threads_of(workers.jobs));
+    if !config.inherit {
+        return Ok(trainer);
+    }
+    let weights = folder.weights();
+    std::fs::create_dir_all(&weights).map_err(|e| Error::io("creating", &weights, &e))?;
+    let complete = trials.iter().filter(|trial| trial.metrics().is_some());
+    let evaluated = complete.map(|trial| (trial.number, trial.architecture.clone()));
+    Ok(trainer.inheriting(Inheritance::new(&weights, LAG, evaluated)))
 }
 
 /// Runs a study to the end of its budget, with all that a person sees of it.

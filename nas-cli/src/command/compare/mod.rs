@@ -176,6 +176,7 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         final_seeds: _,
         validation,
         max_memory,
+        inherit,
         warm_start,
     } = &args.settings;
     let cli::Program { evaluator, metric, minimize, trial_time } = &args.program;
@@ -193,6 +194,7 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         (final_epochs.is_some(), "--final-epochs"),
         (validation.is_some(), "--validation"),
         (max_memory.is_some(), "--max-memory"),
+        (*inherit, "--inherit"),
         (warm_start.is_some(), "--warm-start"),
         (evaluator.is_some(), "--evaluator"),
         (metric.is_some(), "--metric"),

@@ -116,7 +116,7 @@ impl Runner<'_> {
         let evaluator: Box<dyn Evaluator> = match (&self.plan.work, self.data) {
             (Work::Networks(config), Some(data)) => {
                 let parts = search::split(&data.train, config, seed)?;
-                Box::new(search::trainer(config, parts, self.workers)?)
+                Box::new(search::trainer(config, parts, folder, study.trials(), self.workers)?)
             }
             (Work::Program(program), _) => Box::new(external::process(program)?),
             (Work::Networks(_), None) => unreachable!("the data of networks is opened first"),
