@@ -46,7 +46,6 @@ pub mod evaluator;
 pub mod family;
 mod file;
 pub mod graph;
-mod inheritance;
 mod init;
 pub mod kernel;
 pub mod layer;
@@ -62,7 +61,7 @@ pub mod train;
 
 pub use evaluator::ChildTrainer;
 pub use graph::{Cost, Graph, Shape, Var};
-pub use inheritance::Inheritance;
+
 pub use init::Init;
 pub use network::Network;
 pub use params::{Params, Tensor};

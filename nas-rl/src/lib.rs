@@ -24,7 +24,6 @@
 //! assert!(best > 1.8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-
 //!
 //! A search can be stored at any moment and go on elsewhere, bit for bit ([`Snapshot`](nas_core::strategy::Snapshot)), and it can
 //! begin with what another one found ([`Strategy::warm_start`]):
@@ -70,7 +69,7 @@ use agent::{A2c, Ppo, Pqt, Ratio, ReinforceNats, RiskSeeking, SelfImitation};
 use policy::{Graph, Independent, Lstm, Transformer};
 use value::{Critic, LeaveOneOut, MovingBaseline};
 
-/// The names that [`strategy`] knows of strategies that never propose anything twice, the default first.
+/// The names that [`strategy`] knows of strategies that never propose anything twice: agents, then strategies without a policy.
 pub const STRATEGIES: [&str; 30] = [
     "reinforce",
     "reinforce-critic",

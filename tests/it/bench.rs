@@ -145,8 +145,10 @@ fn times_rewards_and_curves() {
     assert!(lines[4]["evaluations_per_second"].as_f64().unwrap() > 1000.0);
     let svg = fs::read_to_string(folder.path().join("curves.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("cifar100") && svg.contains("evolution-p10-s3"));
-    let error = refused(folder.path(), &["bench", "--seeds", "1", "--budget", "5q", "--svg", "curves.svg"], 74);
-    assert!(error.contains("curves.svg"), "{error}");
+    // Refused before the searches, not after.
+    let nothing = nas(folder.path()).args(["bench", "--svg", "curves.svg"]).assert().code(74).stdout("");
+    let error = String::from_utf8(nothing.get_output().stderr.clone()).unwrap();
+    assert!(error.contains("curves.svg exists already and is not overwritten"), "{error}");
 }
 
 #[test]
@@ -208,7 +210,11 @@ fn what_is_refused() {
     check(&["--planted", "20x5", "--budget", "100s"], 2, "planted landscapes have no clock");
     check(&["--planted", "20x5", "--workers", "0"], 2, "--workers must be at least 1");
     check(&["--planted", "20x5", "--table", "mine.nastable"], 2, "cannot be used with");
-    check(&["--workers", "2", "--at", "5"], 2, "--at and --svg go with --planted only");
+    check(&["--workers", "2", "--at", "5"], 2, "--at, --svg and --reference go with --planted only");
+    check(&["--workers", "2", "--reference", "random"], 2, "--at, --svg and --reference go with --planted only");
+    check(&["--workers", "2", "--budget", "20000s"], 2, "give a budget such as 2000q");
+    check(&["--agents", "random,tpe", "--reference", "ppo"], 2, "none of the agents compared: random, tpe");
+    check(&["--warm-from", "cifar10", "--reference", "pqt"], 2, "cannot be used with");
     check(&["--seeds", "0"], 2, "--seeds must be at least 1");
     check(&["--table", "none.nastable"], 74, "none.nastable");
     fs::write(folder.path().join("plain.csv"), "a,b\n1,2\n").unwrap();
@@ -216,6 +222,12 @@ fn what_is_refused() {
     let metrics = ["import", "plain.csv", "--decisions", "a", "--metrics"];
     check(&[&metrics[..], &["b:up"]].concat(), 2, "\"up\" is no direction");
     check(&[&metrics[..], &["c:max"]].concat(), 3, "it has no column \"c\"");
+    fs::write(folder.path().join("spaces.csv"), "a,b\nx y,2\n").unwrap();
+    check(&["import", "spaces.csv", "--decisions", "a", "--metrics", "b:max"], 3, "spaces.csv: \"x y\" is no name");
+    fs::write(folder.path().join("my table.csv"), "a,b\n1,2\n").unwrap();
+    let spaced = ["import", "my table.csv", "--decisions", "a", "--metrics", "b:max"];
+    check(&spaced, 2, "name it: --name NAME");
+    printed(folder.path(), &[&["bench"], &spaced[..], &["--name", "mine"]].concat());
 }
 
 /// A few searches, with wide margins.

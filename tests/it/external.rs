@@ -162,6 +162,7 @@ fn mistakes_are_named() {
         &["--evaluator", "/no/such/program", "--space", "space.toml", "--trials", "3", "--study", "s2"],
         "\"/no/such/program\" cannot be started",
     );
+    assert!(!path.join("s2").exists(), "no study whose every trial fails");
     mistake(
         &["--evaluator", "sh area.sh", "--space", "space.toml", "--trials", "12", "--study", "s3"],
         "no metric \"accuracy\" was measured; measured: area",

@@ -78,9 +78,9 @@ pub(crate) struct Compare {
     #[arg(long)]
     pub(crate) signal: bool,
 
-    /// The agent that the others are tested against
-    #[arg(long, value_name = "NAME", default_value = "evolution")]
-    pub(crate) reference: String,
+    /// The agent that the others are tested against [default: evolution, if it takes part]
+    #[arg(long, value_name = "NAME", conflicts_with = "warm_from")]
+    pub(crate) reference: Option<String>,
 
     /// How near to the best counts as there, in the objective's unit [default: 0.1, with --planted 0.01]
     #[arg(long, value_name = "DISTANCE")]

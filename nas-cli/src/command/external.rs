@@ -31,6 +31,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
     let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
     let warm_start = super::warm_start::read(settings.warm_start.as_deref(), &agent, &space)?;
+    let evaluator = started(&program)?;
 
     let folder = StudyFolder::create(args.study.as_deref(), space.name())?;
     log::to(folder.path())?;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     };
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::create(&folder.database())?);
     let study = Study::create(record, strategy, storage)?;
-    go(study, &program, limits, jobs, &folder, output)
+    go(study, &evaluator, limits, jobs, &folder, output)
 }
 
 /// What searches measured by a program work with.
@@ -101,14 +102,13 @@ pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: L
 /// Runs a study to the end of its budget and shows its best trials.
 pub(crate) fn go(
     mut study: Study,
-    program: &Program,
+    evaluator: &ProcessEvaluator,
     limits: Limits,
     jobs: usize,
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let evaluator = process(program)?;
-    search::run_study(&mut study, &evaluator, limits, jobs, folder, output)?;
+    search::run_study(&mut study, evaluator, limits, jobs, folder, output)?;
     close(study.trials(), &study.record().objective, folder, output)
 }
 
@@ -121,6 +121,13 @@ pub(super) fn process(program: &Program) -> Result<ProcessEvaluator> {
         // Too long for a clock is no limit.
         _ => evaluator,
     })
+}
+
+/// The same, with a first program started: a search whose every trial would fail is not begun.
+pub(crate) fn started(program: &Program) -> Result<ProcessEvaluator> {
+    let evaluator = process(program)?;
+    evaluator.begin().map_err(|e| Error::usage(format!("--evaluator: {e}")))?;
+    Ok(evaluator)
 }
 
 /// The best trials, and the best architecture in full.

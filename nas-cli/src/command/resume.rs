@@ -49,6 +49,9 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
             let parts = search::split(&data.train, &config, record.seed)?;
             search::go(begin()?, &config, &data, parts, limits, workers, &folder, output)
         }
-        Work::Program(program) => external::go(begin()?, &program, limits, workers.jobs, &folder, output),
+        Work::Program(program) => {
+            let evaluator = external::started(&program)?;
+            external::go(begin()?, &evaluator, limits, workers.jobs, &folder, output)
+        }
     }
 }

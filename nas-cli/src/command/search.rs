@@ -9,9 +9,8 @@ use nas_core::{
     Budget, EarlyStopping, Evaluator, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
     StudyRecord, Trial, WarmStart,
 };
-use nas_nn::Inheritance;
 use nas_nn::data::{Dataset, TrainTest};
-use nas_nn::evaluator::ChildTrainer;
+use nas_nn::evaluator::{ChildTrainer, Inheritance};
 use nas_nn::family;
 
 use crate::cli;

@@ -113,7 +113,7 @@ impl Trace {
         (first < self.regrets.len()).then_some(first + 1)
     }
 
-    /// Seconds of the table's clock that all evaluations took; none without a clock.
+    /// Seconds of the table's clock that all evaluations took; none without a clock, or where it lacks the time of one.
     pub fn elapsed(&self) -> Option<f64> {
         self.seconds.last().copied()
     }
@@ -222,7 +222,7 @@ impl<'a> Simulation<'a> {
     pub fn run(&self, strategy: &mut dyn Strategy, limit: Limit, stop: &AtomicBool) -> Result<Trace, Error> {
         let mut trace = Trace::new(self.worst);
         let mut best: Option<f64> = None;
-        let (mut regret, mut clock) = (self.worst, 0.0);
+        let (mut regret, mut clock, mut is_timed) = (self.worst, 0.0, true);
         let no_clock =
             || Error::Budget(format!("the table \"{}\" does not say what this takes", self.table.about().name));
         for number in 0.. {
@@ -242,16 +242,17 @@ impl<'a> Simulation<'a> {
                 best = Some(reward);
                 regret = self.regret(row);
             }
-            match self.seconds(row) {
+            match self.seconds(row).filter(|seconds| !seconds.is_nan()) {
                 Some(seconds) => {
                     clock += seconds;
-                    trace.seconds.push(clock);
+                    trace.seconds.extend(is_timed.then_some(clock));
                 }
                 None if matches!(limit, Limit::Seconds(_)) => return Err(no_clock()),
-                None => {}
-            }
-            if clock.is_nan() {
-                return Err(no_clock());
+                // Of a search that is counted, the time is then not known.
+                None => {
+                    is_timed = false;
+                    trace.seconds.clear();
+                }
             }
             trace.push(regret);
             let (tokens, origin) = (proposal.tokens, proposal.origin);
@@ -365,6 +366,33 @@ mod tests {
         let timed = simulation.run(&mut random(&table, 1), Limit::Seconds(1.0), &off());
         assert!(matches!(timed, Err(Error::Budget(_))));
         assert!(Simulation::new(&table, task, Reward::Signal).is_err());
+    }
+
+    #[test]
+    fn a_search_that_is_counted_needs_no_time() {
+        let space = crate::space::testing::cube();
+        let clock = vec![benchmark::Charge { metric: "s".to_owned(), factor: 1.0 }];
+        let about = benchmark::About {
+            name: "untimed".to_owned(),
+            title: String::new(),
+            source: String::new(),
+            licence: String::new(),
+            tasks: vec![Task { name: "t".to_owned(), objective: "x".to_owned(), signal: None, clock }],
+        };
+        let info = |name: &str, direction| benchmark::MetricInfo::new(name, direction, "", benchmark::Provenance::Mean);
+        let figures: Vec<f64> = (0..125).map(f64::from).collect();
+        let mut seconds = vec![1.0; 125];
+        seconds[60] = f64::NAN;
+        let metrics = vec![(info("x", Some(crate::Direction::Maximize)), figures), (info("s", None), seconds)];
+        let ranks: Vec<u64> = (0..125).collect();
+        let table = Table::new(about, space, &ranks, Vec::new(), metrics).unwrap();
+        let simulation = Simulation::new(&table, table.task("t").unwrap(), Reward::Objective).unwrap();
+        let run = |limit| simulation.run(&mut random(&table, 1), limit, &off());
+        let all = run(Limit::Queries(125)).unwrap();
+        assert_eq!((all.len(), all.regret(125), all.elapsed()), (125, 0.0, None));
+        let before = run(Limit::Queries(1)).unwrap();
+        assert_eq!(before.elapsed(), Some(1.0));
+        assert!(matches!(run(Limit::Seconds(1_000.0)), Err(Error::Budget(_))));
     }
 
     /// NATS-Bench (TPAMI 2021), table 4: the accuracy of random search after 20,000 s on CIFAR-10, 40,000 s on CIFAR-100 and

@@ -128,6 +128,17 @@ impl ProcessEvaluator {
         self
     }
 
+    /// Starts the first program now, which then waits for the first trial, so that a command that cannot be started is a
+    /// mistake and not the end of every trial.
+    ///
+    /// # Errors
+    /// [`Error::Evaluator`](crate::Error::Evaluator) when it cannot be started.
+    pub fn begin(&self) -> Result<(), crate::Error> {
+        let program = self.start().map_err(|failure| crate::Error::Evaluator(failure.to_string()))?;
+        lock(&self.idle).push(program);
+        Ok(())
+    }
+
     fn start(&self) -> Result<Program, Failure> {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -506,7 +517,17 @@ mod tests {
     fn programs_that_cannot_be_started() {
         let evaluator = ProcessEvaluator::new(["/no/such/program", "--flag"]).unwrap();
         assert!(message(evaluate(&evaluator, 1)).contains("\"/no/such/program --flag\" cannot be started"));
+        assert!(evaluator.begin().unwrap_err().to_string().contains("\"/no/such/program --flag\" cannot be started"));
         assert!(ProcessEvaluator::new(Vec::<String>::new()).is_err());
+    }
+
+    #[test]
+    fn a_program_that_was_begun_answers_the_first_trial() {
+        let evaluator = script(r#"while read line; do echo '{"metrics": {"n": 1}}'; done"#);
+        evaluator.begin().unwrap();
+        assert_eq!(lock(&evaluator.idle).len(), 1);
+        assert_eq!(evaluate(&evaluator, 1).unwrap().get("n"), Some(1.0));
+        assert_eq!(lock(&evaluator.idle).len(), 1);
     }
 
     #[test]

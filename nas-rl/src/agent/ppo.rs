@@ -122,7 +122,7 @@ impl Ppo {
         let (mut weights, mut clipped, mut kl, mut ratios, mut at) = (Vec::with_capacity(old.len()), 0, 0.0, 0, 0);
         let mut weigh = |log_ratio: f64, advantages: &[f64]| {
             let ratio = log_ratio.exp();
-            // The choices of a sequence share its advantage, or nearly: the sign is the first one's.
+            // The choices of a sequence share its advantage.
             let up = advantages[0] > 0.0;
             let cut = if up { ratio > 1.0 + self.clip_coef } else { ratio < 1.0 - self.clip_coef };
             weights.extend(advantages.iter().map(|a| if cut { 0.0 } else { ratio * a }));

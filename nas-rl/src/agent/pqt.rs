@@ -120,8 +120,6 @@ impl Agent for Pqt {
         self.share = share;
         self.figures.clear();
         self.figures.updated(&before);
-        self.figures.set("entropy", before.entropy);
-        self.figures.set("grad_norm", before.grad_norm);
         let entries = self.queue.entries();
         self.figures.set("queue_best", entries[0].reward);
         self.figures.set("queue_worst", entries[entries.len() - 1].reward);
@@ -132,6 +130,7 @@ impl Agent for Pqt {
     fn state(&mut self, state: &mut State) {
         state.part("policy", |state| self.policy.state(state));
         state.part("queue", |state| self.queue.state(state));
+        state.field("trials", &mut self.trials);
         state.field("updates", &mut self.updates);
         state.field("skipped", &mut self.skipped);
         state.field("share", &mut self.share);

@@ -70,8 +70,6 @@ impl Agent for ReinforceNats {
             self.share = normalised(update.entropy, &[episode]);
             self.figures.clear();
             self.figures.updated(&update);
-            self.figures.set("entropy", update.entropy);
-            self.figures.set("grad_norm", update.grad_norm);
             self.figures.set("baseline", self.baseline.value());
             self.figures.set("reward_mean", reward);
             self.figures.set("updates", self.updates as f64);

@@ -96,8 +96,6 @@ impl Agent for RiskSeeking {
             if epoch == 0 {
                 self.share = normalised(update.entropy, &batch);
                 self.figures.updated(&update);
-                self.figures.set("entropy", update.entropy);
-                self.figures.set("grad_norm", update.grad_norm);
             }
         }
         self.share.into_iter().for_each(|share| self.entropy.adapt(share));

@@ -72,6 +72,24 @@ fn every_strategy_goes_on_the_same() {
     }
 }
 
+/// Queues that grow with the trials are as long as they were: the one of `pqt` grows from 120 on, that of `ppo-queue` from 300.
+#[test]
+fn a_long_search_goes_on_the_same() {
+    let space = cube(6, 5);
+    for (name, stop) in [("pqt", 200), ("pqt-surrogate", 200), ("ppo-queue", 400), ("self-imitation", 200)] {
+        let mut original = strategy(name, &space, Seed::new(3)).unwrap();
+        let mut search = Search::new(&space);
+        search.go(&mut *original, stop);
+        let snapshot = Snapshot::of(&mut *original).unwrap();
+        let mut restored = strategy(name, &space, Seed::new(3)).unwrap();
+        snapshot.restore(&mut *restored).unwrap();
+        let mut again = Search { space: space.clone(), asked: search.asked.clone(), told: search.told };
+        search.go(&mut *original, 40);
+        again.go(&mut *restored, 40);
+        assert_eq!(search.asked, again.asked, "{name}");
+    }
+}
+
 #[test]
 fn a_warm_started_search_goes_on_the_same() {
     let space = conditional();

@@ -281,7 +281,7 @@ mod tests {
             );
         }
         for file in
-            ["nas-nn/src/family/mlp.rs", "nas-nn/src/evaluator.rs", "nas-nn/src/network.rs", "nas-rl/src/op/a.rs"]
+            ["nas-nn/src/family/mlp.rs", "nas-nn/src/evaluator/mod.rs", "nas-nn/src/network.rs", "nas-rl/src/op/a.rs"]
         {
             check_clean(file, "//! A.\nuse nas_core::{Architecture, Trial};\n");
         }

@@ -19,6 +19,8 @@ use crate::output::{self, Output};
 /// Who is compared if nobody is named.
 const AGENTS: [&str; 8] =
     ["random", "reinforce", "evolution", "local-search", "tpe", "pqt", "elite-mutation-gp", "pqt-surrogate"];
+/// The one that the others are tested against if nobody is named.
+const REFERENCE: &str = "evolution";
 const SEEDS: u64 = 500;
 const SEEDS_PLANTED: u64 = 100;
 
@@ -55,10 +57,13 @@ fn compare(
     if seeds == 0 {
         return Err(Error::usage("--seeds must be at least 1"));
     }
+    let reference = reference(args, &agents)?;
+    if let Some(file) = args.svg.as_deref().filter(|file| file.exists()) {
+        return Err(Error::new(Kind::Io, format!("{} exists already and is not overwritten", file.display())));
+    }
     let started = Instant::now();
     let (traces, paces) = searches(args, contests, &agents, seeds, output)?;
 
-    let reference = agents.iter().position(|agent| *agent == args.reference);
     let pairs: Vec<(usize, usize)> = (0..contests.len()).flat_map(|c| (0..agents.len()).map(move |a| (c, a))).collect();
     let of = |c: usize, a: usize| &traces[c * agents.len() + a][..];
     let summaries: Vec<Summary> = pairs
@@ -113,6 +118,18 @@ pub(super) fn agents(args: &cli::Compare, contests: &[Contest<'_>], usual: &[&st
         }
     }
     Ok(agents)
+}
+
+/// Which of the agents the others are tested against: the one that was asked for, or the usual one if it takes part.
+fn reference(args: &cli::Compare, agents: &[String]) -> Result<Option<usize>> {
+    let place = |name: &str| agents.iter().position(|agent| agent == name);
+    match &args.reference {
+        None => Ok(place(REFERENCE)),
+        Some(name) => place(name).map(Some).ok_or_else(|| {
+            let agents = agents.join(", ");
+            Error::usage(format!("--reference {name} is none of the agents compared: {agents}"))
+        }),
+    }
 }
 
 /// Runs `jobs` in parallel and returns their results in order.

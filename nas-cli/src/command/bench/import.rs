@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nas_core::SearchSpace;
 use nas_core::benchmark::{self, CsvImport, Table};
 
 use crate::cli;
@@ -43,7 +44,11 @@ fn read(args: &cli::Import) -> Result<Table> {
     };
     let stem = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = stem.split('.').next().unwrap_or_default().to_owned();
-    let import = CsvImport::new(args.name.as_ref().unwrap_or(&stem), args.decisions.iter().map(String::as_str));
+    let name = args.name.as_ref().unwrap_or(&stem);
+    if let Err(error) = SearchSpace::builder(name).choice("any", ["one"]).build() {
+        return Err(Error::usage(format!("a table cannot be called that: {error}")).next("name it: --name NAME"));
+    }
+    let import = CsvImport::new(name, args.decisions.iter().map(String::as_str));
     let import = args.metrics.iter().fold(import, |import, (column, direction)| import.metric(column, *direction));
     Ok(import.read(file)?)
 }

@@ -25,8 +25,12 @@ pub(super) fn run(args: &cli::Compare, output: Output) -> Result<()> {
     if seeds == 0 || args.workers.contains(&0) {
         return Err(Error::usage("--seeds and --workers must be at least 1"));
     }
-    if !args.at.is_empty() || args.svg.is_some() {
-        return Err(Error::usage("--workers tells when a target is reached: --at and --svg go with --planted only"));
+    if !args.at.is_empty() || args.svg.is_some() || args.reference.is_some() {
+        let message = "--workers tells when a target is reached: --at, --svg and --reference go with --planted only";
+        return Err(Error::usage(message));
+    }
+    if args.budget.iter().any(|limit| matches!(limit, Limit::Seconds(_))) {
+        return Err(Error::usage("--workers gives a search up after so many evaluations; give a budget such as 2000q"));
     }
     let simulations: Vec<(&Contest<'_>, &Simulation<'_>)> = contests
         .iter()

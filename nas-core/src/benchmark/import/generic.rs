@@ -78,7 +78,7 @@ impl CsvImport {
             }
             builder = builder.declare(Decision { name: name.clone(), kind, when: None });
         }
-        let space = builder.build()?;
+        let space = builder.build().map_err(|error| sheet.wrong(error.to_string()))?;
 
         let mut rows: Vec<usize> = (0..ranks.len()).collect();
         rows.sort_by_key(|&row| ranks[row]);

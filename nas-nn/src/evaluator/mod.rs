@@ -1,5 +1,7 @@
 //! The evaluator that really trains: architecture → graph → program → metrics.
 
+mod inheritance;
+
 use std::sync::Arc;
 
 use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Trial};
@@ -7,9 +9,10 @@ use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Tri
 use crate::data::{Dataset, Preparation};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
-use crate::inheritance::Inheritance;
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Params, Plan};
+
+pub use inheritance::Inheritance;
 
 /// Trains the child network of a trial on one part of the data and measures it on another.
 ///
