@@ -136,9 +136,10 @@ mod tests {
     use rand::RngExt as _;
 
     use super::*;
+    use crate::environment::Episode;
     use crate::policy::{Graph, Independent, Lstm, Transformer};
     use crate::rollout::Drawn;
-    use crate::testing::{cube, finished, first_open};
+    use crate::testing::{cube, episodes, finished, first_open};
     use crate::value::{LeaveOneOut, MovingBaseline};
 
     /// Rewards of 0.4 for the first of five arms and 0.3 for the others, plus noise; repeats are allowed.
@@ -202,6 +203,49 @@ mod tests {
                 assert!((weighted / own - rho).abs() < 1e-6, "{weighted} {own} {rho}");
             }
         }
+    }
+
+    #[test]
+    fn a_late_batch_points_uphill() {
+        let environment = Environment::new(cube(3, 4));
+        let mut rng = Seed::new(2).stream(Purpose::Test, 0);
+        let mut logits = |spread: f64| -> Vec<f64> { (0..12).map(|_| rng.random_range(-spread..spread)).collect() };
+        let (before, moved) = (logits(0.5), logits(1.0));
+        let now: Vec<f64> = before.iter().zip(moved).map(|(a, b)| a + b).collect();
+        let policy = |logits: &[f64]| {
+            let mut policy = Box::new(Independent::new(&environment, 0.2));
+            policy.set_parameters(logits);
+            policy
+        };
+        let worth =
+            |episode: &Episode| -> f64 { episode.choices().map(|c| c.option as f64 * (c.slot + 1) as f64 - 3.0).sum() };
+
+        // ∇J at the present policy, over all architectures.
+        let mut exact = policy(&now);
+        let all = episodes(&environment);
+        let weight = |e: &Episode| all.len() as f64 * policy::log_prob(&mut *policy(&now), e).exp() * worth(e);
+        let weights: Vec<f64> = all.iter().flat_map(|e| std::iter::repeat_n(weight(e), e.len())).collect();
+        exact.gradient(&all.iter().collect::<Vec<_>>(), &weights, 0.0);
+
+        // What was drawn before the policy had moved.
+        let value = Box::new(MovingBaseline::default());
+        let mut agent = Reinforce::new("test", policy(&now), value, Shaping::Raw);
+        (agent.entropy.ent_coef, agent.max_grad_norm) = (0.0, f64::INFINITY);
+        let mut drawer = policy(&before);
+        let mut rng = Seed::new(3).stream(Purpose::Test, 0);
+        let batch: Vec<Finished> = (0..500)
+            .map(|_| {
+                let sampled = policy::sample(&mut *drawer, &environment, 0.0, &mut rng).unwrap();
+                let drawn = Drawn::Policy { log_prob: sampled.log_prob, age: 12 };
+                Finished { number: 0, reward: Some(worth(&sampled.episode)), episode: sampled.episode, drawn }
+            })
+            .collect();
+        agent.update(&batch);
+
+        let (g, exact) = (agent.policy().last_gradient(), exact.last_gradient());
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let cosine = dot(&g, &exact) / (dot(&g, &g) * dot(&exact, &exact)).sqrt();
+        assert!(cosine > 0.5, "{cosine}");
     }
 
     #[test]
