@@ -114,20 +114,23 @@ mod tests {
 
     use super::*;
 
+    /// The name, the form, the sizes and the bytes of a tensor.
+    type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
+
     fn graph() -> Graph {
         let graph = Graph::new();
         let _ = graph.input("x", &[3]).linear(4).batch_norm().linear(2);
         graph
     }
 
-    fn tensors(params: &Params) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    fn tensors(params: &Params) -> Vec<Stored> {
         let bytes = |values: &[f32]| bytemuck::cast_slice(values).to_vec();
         params.tensors().map(|t| (t.path.to_owned(), Dtype::F32, t.dims.to_vec(), bytes(t.values))).collect()
     }
 
     /// What loading a file of these tensors says.
     #[track_caller]
-    fn says(tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> String {
+    fn says(tensors: &[Stored]) -> String {
         let view = |dtype, dims: &[usize], bytes| TensorView::new(dtype, dims.to_vec(), bytes).unwrap();
         let views = tensors.iter().map(|(name, dtype, dims, bytes)| (name, view(*dtype, dims, bytes)));
         let bytes = safetensors::serialize(views, None).unwrap();
@@ -153,14 +156,12 @@ mod tests {
     #[test]
     fn mistakes_name_the_tensor_and_the_numbers() {
         let whole = tensors(&Params::init(&graph(), &mut crate::Rng::seed_from_u64(1)));
-        let changed = |change: &dyn Fn(&mut Vec<(String, Dtype, Vec<usize>, Vec<u8>)>)| {
+        let changed = |change: &dyn Fn(&mut Vec<Stored>)| {
             let mut tensors = whole.clone();
             change(&mut tensors);
             says(&tensors)
         };
-        let at = |tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)], name: &str| {
-            tensors.iter().position(|tensor| tensor.0 == name).unwrap()
-        };
+        let at = |tensors: &[Stored], name: &str| tensors.iter().position(|tensor| tensor.0 == name).unwrap();
         let here = "w does not fit the network: ";
         for (found, expected) in [
             (
