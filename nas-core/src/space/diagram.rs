@@ -275,7 +275,7 @@ impl Counter<'_> {
             };
             diagram.forest.decide(program, state, variable, option);
             let mut reached = diagram.forest.places[variable].edges.iter();
-            let (completions, nodes) = if reached.any(|&r| program.requirements[r].is_broken(&state.paths[r])) {
+            let (completions, nodes) = if reached.any(|&r| program.requirements[r].is_broken(&state.progress[r])) {
                 (BigUint::ZERO, Vec::new())
             } else {
                 self.product(diagram, Some(variable), state)?

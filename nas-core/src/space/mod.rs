@@ -1,5 +1,6 @@
 //! What can be chosen: a tree of named decisions, written in code or TOML, counted exactly, drawn from uniformly.
 
+mod automaton;
 mod builder;
 mod cardinality;
 mod cell;
@@ -31,6 +32,7 @@ pub use cardinality::Cardinality;
 pub use cell::{CellEdge, CellGraph};
 pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
 pub use num_bigint::BigUint;
+pub use suggest::hint;
 pub use tokens::{KeyHasher, KeyMap, KeySet, Tokens};
 pub use walk::{Slot, Step, Walk};
 
@@ -138,6 +140,17 @@ impl SearchSpace {
     /// The space's name.
     pub fn name(&self) -> &str {
         &self.inner.description.name
+    }
+
+    /// What the decisions are for, if the space describes its networks itself: a value that this crate keeps and does not
+    /// read. A space file has it under `[[network]]`.
+    pub fn network(&self) -> Option<&serde_json::Value> {
+        self.inner.description.network.as_ref()
+    }
+
+    /// A declaration that begins with all of this one.
+    pub fn to_builder(&self) -> SpaceBuilder {
+        SpaceBuilder::of(self.inner.description.clone())
     }
 
     /// The decisions as declared.
