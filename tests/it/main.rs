@@ -9,6 +9,7 @@ mod errors;
 mod external;
 mod images;
 mod nas;
+mod spaces;
 mod study;
 mod tour;
 mod usage;

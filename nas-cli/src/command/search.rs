@@ -129,18 +129,19 @@ pub(crate) fn go(
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let trainer = trainer(config, (train, validation), workers)?;
+    let trainer = trainer(&study.record().space, config, (train, validation), workers)?;
     run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
     super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
 }
 
 /// What trains the trials of a study.
 pub(super) fn trainer(
+    space: &SearchSpace,
     config: &Config,
     (train, validation): (Dataset, Dataset),
     workers: Workers,
 ) -> Result<ChildTrainer> {
-    let family = family::family(&config.family)?;
+    let family = family::of(space)?;
     Ok(ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
         .threads(workers.threads_of(workers.jobs)))
 }

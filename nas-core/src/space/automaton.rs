@@ -138,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn options_that_nothing_has_are_known() {
+        assert_eq!(sums(2).dead_options(), [vec![2], vec![], vec![1, 2], vec![]]);
+        assert_eq!(sums(7).dead_options(), [const { Vec::<usize>::new() }; 4]);
+        // Nothing opens it.
+        let never = SearchSpace::builder("s")
+            .choice("a", ["x", "y"])
+            .choice("b", ["none", "x"])
+            .choice("c", ["z"])
+            .when("b", ["none"])
+            .require_path([(0, 1, "b")], "none")
+            .build()
+            .unwrap();
+        assert_eq!(never.dead_options(), [vec![], vec![0], vec![0]]);
+    }
+
+    #[test]
     fn what_breaks_it_is_refused_by_its_reason() {
         let error = sums(3).parse("a=3,free=y,b=2,more=no").unwrap_err().to_string();
         assert_eq!(error, "the architecture breaks a requirement of the space: the sum is at most 3");

@@ -281,6 +281,17 @@ impl SpaceBuilder {
         self
     }
 
+    /// Leaves out the [tables](Requirement::Table) declared so far whose reason begins with `because`, so that they can be made anew for
+    /// other data.
+    pub fn without_tables(mut self, because: &str) -> Self {
+        let kept = |requirement: &Requirement| match requirement {
+            Requirement::Table { because: own, .. } => !own.starts_with(because),
+            Requirement::Path { .. } => true,
+        };
+        self.scope.require.retain(kept);
+        self
+    }
+
     /// What the decisions are for, in the form of whoever builds networks from it; see [`SearchSpace::network`].
     pub fn network(mut self, network: serde_json::Value) -> Self {
         self.network = Some(network);

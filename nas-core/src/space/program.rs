@@ -6,6 +6,7 @@ use super::automaton::{Automaton, Table};
 use super::description::{self, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use super::domain::{self, Domain, REAL_LEVELS};
 use super::graph::Graph;
+use super::reference::Declared;
 use super::requirement::{Edge, MAX_NODES, PathRequirement, Restriction};
 use super::suggest;
 use crate::architecture::Value;
@@ -73,6 +74,8 @@ pub(super) struct Program {
     pub(super) graphs: Vec<Graph>,
     /// The variable at each path.
     pub(super) by_path: BTreeMap<String, usize>,
+    /// What conditions may mean, for who names something that is not there yet.
+    declared: Declared,
 }
 
 impl Program {
@@ -84,7 +87,7 @@ impl Program {
         let size = measure("", &description.decision, 1)?;
         check_size("the number of decisions", size.slots, MAX_SLOTS)?;
         check_size("the number of options of all decisions", size.options, MAX_TOTAL_OPTIONS)?;
-        let mut program = Program::default();
+        let mut program = Program { declared: Declared::new(&description.decision), ..Program::default() };
         program.scope("", &description.decision, &description.require, &description.cell, &[])?;
         Ok(program)
     }
@@ -184,7 +187,8 @@ impl Program {
         let name = &when.decision;
         let Some(target) = self.resolve(prefix, name) else {
             let hint = suggest::hint(name, self.by_path.keys().map(String::as_str));
-            return Err(wrong(format!("\"{name}\", which is no earlier decision{hint}")));
+            let unknown = || format!("\"{name}\", which is no earlier decision{hint}");
+            return Err(wrong(self.declared.why(path, name).unwrap_or_else(unknown)));
         };
         let domain = &self.variables[target].domain;
         if matches!(domain, Domain::Grid { .. } | Domain::Real(_) | Domain::Subset { .. }) {
@@ -377,8 +381,11 @@ fn measure(prefix: &str, decisions: &[Decision], depth: u64) -> Result<Size, Spa
                     return Err(SpaceError::NoOption { path, why: format!("it repeats {low} to {high} times") });
                 }
                 let numbers = (high - low).saturating_add(1);
-                size.add(&Size { slots: 1, options: numbers }, 1);
-                size.add(&measure_body(&path, body, depth)?, *high);
+                let mut all = Size { slots: 1, options: numbers };
+                all.add(&measure_body(&path, body, depth)?, *high);
+                check_size(&format!("the number of decisions of \"{path}\""), all.slots, MAX_SLOTS)?;
+                check_size(&format!("the number of options of \"{path}\""), numbers, MAX_OPTIONS)?;
+                size.add(&all, 1);
             }
             leaf => {
                 let options = check_leaf(&path, leaf)?;

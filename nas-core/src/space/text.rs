@@ -361,8 +361,15 @@ impl From<Requirement> for RawRequirement {
     }
 }
 
+/// The longest text that is read, in bytes.
+const MAX_TEXT: usize = 1 << 20;
+
 /// Reads the TOML form.
 pub(super) fn from_toml(text: &str) -> Result<Description, SpaceError> {
+    if text.len() > MAX_TEXT {
+        let what = "the text, in bytes,".to_owned();
+        return Err(SpaceError::TooLarge { what, size: text.len() as u64, limit: MAX_TEXT as u64 });
+    }
     toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
         SpaceError::Toml(format!("{place}{}", reword(error.message())))
@@ -375,7 +382,7 @@ pub(super) fn to_toml(description: &Description) -> String {
 }
 
 /// `line 3, column 5: ` for a byte offset.
-fn place(text: &str, offset: usize) -> String {
+pub(super) fn place(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
