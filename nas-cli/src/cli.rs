@@ -183,7 +183,7 @@ pub(crate) struct Program {
 /// Settings that decide a study's trials; each is also a key of the configuration file.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Settings {
-    /// The search space: a name from `nas space list`, or a TOML file
+    /// The search space: a name from `nas space list`, or a TOML file, which may describe a network of your own (docs/spaces.md)
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) space: Option<String>,
 
@@ -409,7 +409,7 @@ pub(crate) enum Space {
     List,
     /// Print a space as TOML: edit it and give the file to `nas search --space`
     Show(SpaceName),
-    /// Check a space: its exact size, its decisions, what its networks cost
+    /// Check a space: its exact size, its decisions, options that nothing has, what its networks cost
     Check(SpaceName),
     /// Draw architectures evenly from a space
     Sample(Sample),

@@ -1,10 +1,12 @@
 //! Settings: defaults, then the configuration file, then flags; stored with the study.
 
+use std::fs::File as Disk;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use nas_core::{EarlyStopping, SearchSpace};
 use nas_nn::data::{Columns, TrainTest, Wanted};
-use nas_nn::family::{self, Family, TRAINING_DECISIONS, Task};
+use nas_nn::family::{self, Blocks, Family, FamilyError, TRAINING_DECISIONS, Task};
 use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -228,8 +230,8 @@ pub(crate) fn early_stopping(name: Option<&str>, epochs: Option<u32>) -> Result<
 pub(crate) fn space_without_data(name: &str) -> Result<(SearchSpace, std::sync::Arc<dyn Family>)> {
     // The family names the task, and the file names the family.
     let path = Path::new(name);
-    let named = if is_file(path, name) { read_space(path)?.name().to_owned() } else { name.to_owned() };
-    let task = family::family(&named).map_or_else(|_| family::CnnCell.usual_task(), |family| family.usual_task());
+    let family = if is_file(path, name) { family::of(&read_space(path)?.0) } else { family::family(name) };
+    let task = family.map_or_else(|_| family::CnnCell.usual_task(), |family| family.usual_task());
     space(name, &task)
 }
 
@@ -237,9 +239,17 @@ fn is_file(path: &Path, name: &str) -> bool {
     path.extension().is_some() || name.contains(std::path::MAIN_SEPARATOR) || path.is_file()
 }
 
-fn read_space(path: &Path) -> Result<SearchSpace> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
-    SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+/// The longest file that is read for a space.
+const LONGEST: u64 = 2 << 20;
+
+/// The space in that file, and its text.
+pub(crate) fn read_space(path: &Path) -> Result<(SearchSpace, String)> {
+    let mut bytes = Vec::new();
+    let file = Disk::open(path).map_err(|e| Error::io("reading", path, &e))?;
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(|e| Error::io("reading", path, &e))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let space = Blocks::read(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    Ok((space, text))
 }
 
 /// The space called `name`, or in the file of that name, for `task`, with the family that builds it.
@@ -248,11 +258,20 @@ pub(crate) fn space(name: &str, task: &Task) -> Result<(SearchSpace, std::sync::
     if !is_file(path, name) {
         let family = family::family(name)
             .map_err(|e| Error::usage(e.to_string()).next("`nas space list`, or give a TOML file"))?;
-        return Ok((family.space(task)?, family));
+        let space = family.space(task)?;
+        let family = family::of(&space)?;
+        return Ok((space, family));
     }
-    let space = read_space(path)?;
+    let (space, text) = read_space(path)?;
+    let wrong = |e: FamilyError| Error::usage(format!("{}: {}", path.display(), e.located(&text)));
+    if space.network().is_some() {
+        let space = family::of(&space).and_then(|family| family.space(task)).map_err(wrong)?;
+        let family = family::of(&space).map_err(wrong)?;
+        check_builds(&space, &*family, task)?;
+        return Ok((space, family));
+    }
     let family = family::family(space.name()).map_err(|e| {
-        let advice = "a space file's name is the family that builds it; start from `nas space show cnn_cell`";
+        let advice = "a space file without a [[network]] is named after the family that builds it; start from `nas space show cnn_cell`";
         Error::usage(format!("{}: {e}", path.display())).next(advice)
     })?;
     check_fits(&space, &*family, task).map_err(|e| Error::usage(format!("{}: {}", path.display(), e.message())))?;
@@ -264,7 +283,6 @@ const DRAWS: usize = 100;
 
 /// Whether the family knows every decision of the space and builds what it draws.
 fn check_fits(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<()> {
-    let mut rng = nas_core::Seed::new(0).stream(nas_core::Purpose::Test, 0);
     let own = family.space(task)?;
     let of_family = |decision: &str| own.slots().iter().any(|slot| slot.decision == decision);
     let known = |decision: &str| of_family(decision) || TRAINING_DECISIONS.contains(&decision);
@@ -280,6 +298,12 @@ fn check_fits(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<(
             training.join(", ")
         )));
     }
+    check_builds(space, family, task)
+}
+
+/// Whether the family builds what the space draws.
+fn check_builds(space: &SearchSpace, family: &dyn Family, task: &Task) -> Result<()> {
+    let mut rng = nas_core::Seed::new(0).stream(nas_core::Purpose::Test, 0);
     for _ in 0..DRAWS {
         let architecture = space.sample(&mut rng);
         family::tuned(&architecture, &family.search_recipe())?;

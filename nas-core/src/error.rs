@@ -113,7 +113,10 @@ impl ArchitectureError {
 #[non_exhaustive]
 pub enum SpaceError {
     /// The space has no decision.
-    #[error("the space \"{space}\" has no decision")]
+    #[error(
+        "the space \"{space}\" has no decision: it needs a [[decision]] or, in a [[network]], a value such as \
+         {{ choose = [8, 16] }}"
+    )]
     Empty {
         /// The space's name.
         space: String,
@@ -184,9 +187,34 @@ pub enum SpaceError {
         /// The key.
         key: String,
     },
+    /// An error in a text, with its line and column.
+    #[error("{place}{error}")]
+    At {
+        /// `line 3, column 5: `.
+        place: String,
+        /// What is wrong there.
+        error: Box<SpaceError>,
+    },
     /// The TOML text is no space; the message names line and column.
     #[error("{0}")]
     Toml(String),
+}
+
+impl SpaceError {
+    /// The path of the decision that it is about, if it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            SpaceError::Duplicate { path }
+            | SpaceError::DuplicateOption { path, .. }
+            | SpaceError::NoOption { path, .. }
+            | SpaceError::Reference { path, .. }
+            | SpaceError::Key { path, .. } => Some(path),
+            // What is too large is a decision's when its path is named.
+            SpaceError::TooLarge { what, .. } => what.split('"').nth(1),
+            SpaceError::At { error, .. } => error.path(),
+            _ => None,
+        }
+    }
 }
 
 fn article(noun: &str) -> &'static str {

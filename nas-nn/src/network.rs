@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nas_core::{Architecture, Metrics, Purpose, Seed};
+use nas_core::{Architecture, Metrics, Purpose, SearchSpace, Seed};
 use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct About {
     pub version: u32,
     /// The family's name.
     pub family: String,
+    /// The space that describes the networks of the family, if it is made from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<SearchSpace>,
     /// What it is for.
     pub task: Task,
     /// What was built.
@@ -118,6 +121,7 @@ impl Network {
         let about = About {
             version: VERSION,
             family: family.name().to_owned(),
+            space: family.description().cloned(),
             task,
             architecture: architecture.clone(),
             classes: data.class_names(),
@@ -288,7 +292,8 @@ impl Network {
             let why = format!("its weights are not those that {} describes", json.display());
             return Err(bad(&weights, why));
         }
-        let family = family::family(&about.family).map_err(|e| bad(&json, e.to_string()))?;
+        let family = about.space.as_ref().map_or_else(|| family::family(&about.family), family::of);
+        let family = family.map_err(|e| bad(&json, e.to_string()))?;
         let graph = Graph::new();
         family::model(&graph, &*family, &about.architecture, &about.task, 0.0)
             .map_err(|e| bad(&json, e.to_string()))?;

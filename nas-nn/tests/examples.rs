@@ -2,6 +2,8 @@
 
 #[path = "../examples/cnn.rs"]
 mod cnn;
+#[path = "../examples/family.rs"]
+mod family;
 #[path = "../examples/lstm.rs"]
 mod lstm;
 #[path = "../examples/transformer.rs"]
@@ -10,6 +12,11 @@ mod transformer;
 #[test]
 fn a_cnn() -> Result<(), Box<dyn std::error::Error>> {
     cnn::main()
+}
+
+#[test]
+fn a_family() -> Result<(), Box<dyn std::error::Error>> {
+    family::main()
 }
 
 #[test]

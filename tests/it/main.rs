@@ -10,6 +10,7 @@ mod external;
 mod images;
 mod nas;
 mod series;
+mod spaces;
 mod study;
 mod tables;
 mod tour;

@@ -29,7 +29,7 @@ enum Task {
     Ci,
     /// The rules that no compiler checks: layers, files, words, links.
     Tidy,
-    /// Runs the README's commands in a copy of the tracked files, as a new user would in a fresh clone.
+    /// Runs the commands of the README and of docs/spaces.md in a copy of the tracked files, as a new user would in a fresh clone.
     Readme,
     /// Runs the benchmarks, stores what they measured and compares with an earlier run, or with PyTorch.
     Bench(bench::Args),

@@ -1,9 +1,9 @@
-//! `cargo xtask readme`: the README's commands, run as written.
+//! `cargo xtask readme`: the commands of the README and of `docs/spaces.md`, run as written.
 //!
 //! A ```` ```console ```` block under the comment `<!-- run -->` is run: every line that starts with `$ ` is a command, a
-//! line that ends with `\` goes on in the next one, all other lines are output shown to the reader. The commands run in a
-//! copy of the repository's files, so one that leans on an ignored file or on an earlier run fails; only the build folder is
-//! shared.
+//! line that ends with `\` goes on in the next one, all other lines are output shown to the reader. A block under
+//! `<!-- save: FILE -->` is saved as that file first. The commands run in a copy of the repository's files, so one that leans on an
+//! ignored file or on an earlier run fails; only the build folder is shared.
 
 use std::fs;
 use std::path::Path;
@@ -15,16 +15,30 @@ use xshell::Shell;
 
 use crate::workspace;
 
-/// A command and the line it stands in, from 1.
+/// The documents with commands.
+const DOCUMENTS: [&str; 2] = ["README.md", "docs/spaces.md"];
+
+/// What a document says to do, and the line it stands in, from 1.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     number: usize,
-    command: String,
+    step: Step,
 }
 
-/// Runs every marked command of the README, in order, and stops at the first that fails.
+/// What is done.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// A command.
+    Run(String),
+    /// A text is saved as a file.
+    Save(String, String),
+}
+
+/// Runs every marked command, in order, and stops at the first that fails.
 pub(crate) fn run(sh: &Shell, root: &Path) -> anyhow::Result<()> {
-    let lines = parse(&sh.read_file("README.md")?)?;
+    let documents =
+        DOCUMENTS.map(|document| -> anyhow::Result<_> { Ok((document, parse(document, &sh.read_file(document)?)?)) });
+    let documents = documents.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let metadata = workspace::metadata(sh)?;
     let target = &metadata.target_directory;
     // Outside the build folder: sources inside it would be taken for its products, and later builds of the repository itself
@@ -32,8 +46,20 @@ pub(crate) fn run(sh: &Shell, root: &Path) -> anyhow::Result<()> {
     let clone = sh.create_temp_dir()?;
     let clone = clone.path();
     copy(root, clone, &workspace::files(sh)?)?;
-    for Line { number, command } in &lines {
-        println!("README.md:{number}: $ {command}");
+    let mut ran = 0;
+    for (document, number, step) in documents
+        .iter()
+        .flat_map(|(document, lines)| lines.iter().map(move |Line { number, step }| (document, number, step)))
+    {
+        let command = match step {
+            Step::Run(command) => command,
+            Step::Save(file, text) => {
+                fs::write(clone.join(file), text).with_context(|| format!("cannot save {file}"))?;
+                continue;
+            }
+        };
+        ran += 1;
+        println!("{document}:{number}: $ {command}");
         let start = Instant::now();
         let status = Command::new("bash")
             .args(["-euo", "pipefail", "-c", command])
@@ -42,47 +68,69 @@ pub(crate) fn run(sh: &Shell, root: &Path) -> anyhow::Result<()> {
             .stdin(Stdio::null())
             .status()
             .context("bash did not start")?;
-        ensure!(status.success(), "README.md:{number}: `{command}` ended with {status}");
-        println!("README.md:{number}: done in {:.1} s", start.elapsed().as_secs_f64());
+        ensure!(status.success(), "{document}:{number}: `{command}` ended with {status}");
+        println!("{document}:{number}: done in {:.1} s", start.elapsed().as_secs_f64());
     }
-    println!("readme: {} commands ran", lines.len());
+    println!("readme: {ran} commands ran");
     Ok(())
 }
 
-/// The commands of the marked blocks.
-fn parse(text: &str) -> anyhow::Result<Vec<Line>> {
+/// The file that a mark says to save, if it is such a mark.
+fn saved(line: &str) -> Option<&str> {
+    Some(line.trim().strip_prefix("<!-- save:")?.strip_suffix("-->")?.trim())
+}
+
+/// What the marked blocks of `document` say to do.
+fn parse(document: &str, text: &str) -> anyhow::Result<Vec<Line>> {
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     while let Some((marker, line)) = lines.next() {
+        if let Some(file) = saved(line) {
+            let opens = lines.by_ref().find(|(_, line)| !line.trim().is_empty());
+            ensure!(
+                opens.is_some_and(|(_, line)| line.starts_with("```")),
+                "{document}:{marker}: no block follows the mark"
+            );
+            let mut closed = false;
+            let text = lines.by_ref().map(|(_, line)| line).take_while(|line| {
+                closed = *line == "```";
+                !closed
+            });
+            let inside: Vec<&str> = text.collect();
+            ensure!(closed, "{document}:{marker}: the block is not closed");
+            let step = Step::Save(file.to_owned(), inside.join("\n") + "\n");
+            found.push(Line { number: marker, step });
+            continue;
+        }
         if line.trim() != "<!-- run -->" {
             continue;
         }
         match lines.by_ref().find(|(_, line)| !line.trim().is_empty()) {
             Some((_, "```console")) => {}
-            _ => bail!("README.md:{marker}: no ```console block follows the mark"),
+            _ => bail!("{document}:{marker}: no ```console block follows the mark"),
         }
         let before = found.len();
         loop {
-            let Some((number, line)) = lines.next() else { bail!("README.md:{marker}: the block is not closed") };
+            let Some((number, line)) = lines.next() else { bail!("{document}:{marker}: the block is not closed") };
             if line == "```" {
                 break;
             }
             let Some(start) = line.strip_prefix("$ ") else { continue };
             let mut command = start.to_owned();
             while command.ends_with('\\') {
-                let Some((_, more)) = lines.next() else { bail!("README.md:{number}: the command is not finished") };
+                let Some((_, more)) = lines.next() else { bail!("{document}:{number}: the command is not finished") };
                 command.push('\n');
                 command.push_str(more);
             }
             ensure!(
                 !["xtask ci", "xtask readme", ".ci/run"].iter().any(|task| command.contains(task)),
-                "README.md:{number}: `{command}` would run itself for ever"
+                "{document}:{number}: `{command}` would run itself for ever"
             );
-            found.push(Line { number, command });
+            found.push(Line { number, step: Step::Run(command) });
         }
-        ensure!(found.len() > before, "README.md:{marker}: the block has no command");
+        ensure!(found.len() > before, "{document}:{marker}: the block has no command");
     }
-    ensure!(!found.is_empty(), "README.md: no block is marked with <!-- run -->");
+    ensure!(!found.is_empty(), "{document}: no block is marked with <!-- run -->");
     Ok(found)
 }
 
@@ -102,7 +150,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(text: &str, message: &str) {
-        let error = parse(text).unwrap_err().to_string();
+        let error = parse("README.md", text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 
@@ -121,9 +169,19 @@ $ second \\
     goes on
 ```
 ";
-        let first = Line { number: 7, command: "first --flag".to_owned() };
-        let second = Line { number: 9, command: "second \\\n    goes on".to_owned() };
-        assert_eq!(parse(text).unwrap(), [first, second]);
+        let first = Line { number: 7, step: Step::Run("first --flag".to_owned()) };
+        let second = Line { number: 9, step: Step::Run("second \\\n    goes on".to_owned()) };
+        assert_eq!(parse("README.md", text).unwrap(), [first, second]);
+    }
+
+    #[test]
+    fn blocks_that_are_saved() {
+        let text = "<!-- save: a.toml -->\n```toml\nname = \"a\"\n```\n<!-- run -->\n```console\n$ cat a.toml\n```\n";
+        let saves = Line { number: 1, step: Step::Save("a.toml".to_owned(), "name = \"a\"\n".to_owned()) };
+        let runs = Line { number: 7, step: Step::Run("cat a.toml".to_owned()) };
+        assert_eq!(parse("docs.md", text).unwrap(), [saves, runs]);
+        check_refused("<!-- save: a.toml -->\ntext\n", "README.md:1: no block follows the mark");
+        check_refused("<!-- save: a.toml -->\n```toml\na = 1\n", "README.md:1: the block is not closed");
     }
 
     #[test]

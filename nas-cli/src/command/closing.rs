@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::Arc;
+
 use nas_core::{Architecture, Direction, Failure, Metrics, Objective, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family, Task};
@@ -66,7 +68,7 @@ pub(crate) fn close(
         };
         return Err(Error::new(Kind::Other, message).next(advice));
     };
-    let family = family::family(&config.family)?;
+    let family = family::of(&record.space)?;
     let random: Vec<&Trial> = trials
         .iter()
         .filter(|t| t.origin == Origin::Random && t.reward().is_some() && t.number != winner.number)
@@ -96,7 +98,7 @@ pub(crate) fn close(
     ));
     let trained = train_all(
         &todo,
-        &*family,
+        &family,
         config,
         &config.final_recipe,
         record.seed,
@@ -198,7 +200,7 @@ pub(crate) struct How {
 pub(crate) fn train_seeds(
     architecture: &Architecture,
     seeds: u32,
-    family: &dyn Family,
+    family: &Arc<dyn Family>,
     config: &Config,
     recipe: &Recipe,
     seed: nas_core::Seed,
@@ -213,7 +215,7 @@ pub(crate) fn train_seeds(
 
 fn train_all(
     todo: &[Job],
-    family: &dyn Family,
+    family: &Arc<dyn Family>,
     config: &Config,
     recipe: &Recipe,
     seed: nas_core::Seed,
@@ -230,11 +232,11 @@ fn train_all(
     let pool = pool.map_err(|e| Error::new(Kind::Other, format!("threads cannot be started: {e}")))?;
     let threads = how.workers.threads_of(todo.len());
     let train = |job: &Job| -> Result<Trained> {
-        let family = family::family(family.name())?;
         let seed = seed.derive(Purpose::Retrain, job.seed);
         let options = TrainOptions { threads, profile: how.profile && job.seed == 0 };
         let mut listener = Epochs { bar: &bar, profile: None };
-        let mut network = Network::train(family, &job.architecture, &data.train, recipe, seed, options, &mut listener)?;
+        let mut network =
+            Network::train(Arc::clone(family), &job.architecture, &data.train, recipe, seed, options, &mut listener)?;
         let objective = config.task.objective();
         let metrics = network.evaluate(&data.test)?.metrics;
         let score = metrics.get(&objective.metric).expect("a task measures what it is searched for");

@@ -91,8 +91,7 @@ pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: L
         let message = "--evaluator needs --space: the decisions that your program understands";
         return Err(Error::usage(message).next("write them in a TOML file, as `nas space show cnn_cell` prints one"));
     };
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
-    let space = SearchSpace::from_toml(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    let (space, _) = config::read_space(path)?;
     let metric = flags.metric.as_deref().unwrap_or("accuracy");
     let objective = if flags.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
     let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;

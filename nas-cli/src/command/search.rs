@@ -130,20 +130,21 @@ pub(crate) fn go(
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let trainer = trainer(config, (train, validation), folder, study.trials(), workers)?;
+    let trainer = trainer(&study.record().space, config, (train, validation), folder, study.trials(), workers)?;
     run_study(&mut study, &trainer, limits, workers.jobs, folder, output)?;
     super::closing::close(study.trials(), study.record(), config, data, workers, folder, output)
 }
 
 /// What trains the trials of the study in `folder`, which has `trials` so far.
 pub(super) fn trainer(
+    space: &SearchSpace,
     config: &Config,
     (train, validation): (Dataset, Dataset),
     folder: &StudyFolder,
     trials: &[Trial],
     workers: Workers,
 ) -> Result<ChildTrainer> {
-    let family = family::family(&config.family)?;
+    let family = family::of(space)?;
     let trainer =
         ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
             .threads(workers.threads_of(workers.jobs));

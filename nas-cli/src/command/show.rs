@@ -2,7 +2,7 @@
 
 use nas_core::{Architecture, Trial, TrialState};
 use nas_nn::evaluator;
-use nas_nn::family::{self, Task};
+use nas_nn::family::{self, Family, Task};
 use nas_nn::program::Rates;
 
 use super::warm_start;
@@ -36,9 +36,9 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
         work if args.program => Box::new(work.networks(&args.study)?),
         Work::Program(_) => return Ok(()),
     };
-    output.answer(format!("\n{}", network(&config.family, &trial.architecture, &config.task)?));
+    output.answer(format!("\n{}", network(&*family::of(&record.space)?, &trial.architecture, &config.task)?));
     if args.program {
-        let family = family::family(&config.family)?;
+        let family = family::of(&record.space)?;
         let batch = config.search.batch;
         let (_, plan) = evaluator::training_plan(&*family, &trial.architecture, &config.task, batch)?;
         let table = plan.table(Rates::measured());
@@ -70,9 +70,8 @@ fn about(trial: &Trial) -> String {
 }
 
 /// The network by its parts, each with the shape it yields and what it costs, and the whole.
-fn network(family: &str, architecture: &Architecture, task: &Task) -> Result<String> {
-    let family = family::family(family)?;
-    let (parts, total) = family::outline(&*family, architecture, task)?;
+fn network(family: &dyn Family, architecture: &Architecture, task: &Task) -> Result<String> {
+    let (parts, total) = family::outline(family, architecture, task)?;
     let rows = parts.into_iter().map(|part| {
         let (parameters, madds) = (part.cost.parameters as f64, part.cost.madds as f64);
         vec![part.path, part.shape.to_string(), output::short(parameters), output::short(madds), part.ops.join(" ")]

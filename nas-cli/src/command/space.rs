@@ -1,8 +1,8 @@
 //! `nas space`: search spaces, built in or from a file.
 
-use nas_core::{Purpose, SearchSpace, Seed};
+use nas_core::{Architecture, Purpose, SearchSpace, Seed};
 use nas_nn::evaluator::{TrainingCost, training_cost};
-use nas_nn::family::{self, Family};
+use nas_nn::family::{self, Blocks, Family};
 
 use crate::cli;
 use crate::config;
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
 
 fn list(output: Output) -> Result<()> {
     let mut rows = Vec::new();
-    for family in family::families() {
+    for family in family::families().into_iter().chain([family::family("blocks")?]) {
         let size = family.space(&family.usual_task())?.cardinality().to_string();
         output.json(&serde_json::json!({"space": family.name(), "architectures": size, "about": family.describe()}));
         rows.push(vec![family.name().to_owned(), size, family.describe().to_owned()]);
@@ -57,35 +57,90 @@ fn list(output: Output) -> Result<()> {
     Ok(())
 }
 
-/// Size, decisions and what the networks cost.
+/// Size, decisions, options that nothing has, and what the networks cost.
 fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()> {
     let mut rng = Seed::new(0).stream(Purpose::Propose, 0);
     let (task, batch) = (family.usual_task(), family.search_recipe().batch);
-    let costs = (0..COSTED).map(|_| training_cost(family, &space.sample(&mut rng), &task, batch));
-    let costs: Vec<TrainingCost> = costs.collect::<std::result::Result<_, _>>()?;
-    let default = training_cost(family, &family.default_architecture(), &task, batch)?;
+    let cost = |architecture: &Architecture| -> Result<[u64; 3]> {
+        let cost: TrainingCost = training_cost(family, architecture, &task, batch)?;
+        Ok([cost.cost.parameters, cost.cost.madds, cost.memory])
+    };
+    let drawn: Vec<Architecture> = (0..COSTED).map(|_| space.sample(&mut rng)).collect();
+    let costs: Vec<[u64; 3]> = drawn.iter().map(cost).collect::<Result<_>>()?;
+    let default = cost(&family.default_architecture())?;
     let size = space.cardinality().to_string();
 
-    let figures = |c: &TrainingCost| [c.cost.parameters, c.cost.madds, c.memory];
     let mut rows = Vec::new();
     for (i, name) in ["parameters", "multiply-adds", "training memory, bytes"].into_iter().enumerate() {
-        let mut all: Vec<u64> = costs.iter().map(|c| figures(c)[i]).collect();
-        all.sort_unstable();
-        let quantiles = [0, all.len() / 2, all.len() - 1].map(|i| all[i]);
-        output.json(&serde_json::json!({"figure": name, "least": quantiles[0], "median": quantiles[1], "most": quantiles[2], "default": figures(&default)[i]}));
-        let cells = quantiles.into_iter().chain([figures(&default)[i]]).map(|n| output::short(n as f64));
+        let mut order: Vec<usize> = (0..costs.len()).collect();
+        order.sort_by_key(|&number| costs[number][i]);
+        let [least, median, most] = [0, order.len() / 2, order.len() - 1].map(|place| order[place]);
+        let found_least = descend(space, &drawn[least], &|architecture| Ok(cost(architecture)?[i]))?;
+        let found_most = descend(space, &drawn[most], &|architecture| Ok(u64::MAX - cost(architecture)?[i]))?;
+        let [least, median, most] = [least, median, most].map(|number| costs[number][i]);
+        let found = [found_least, u64::MAX - found_most];
+        output.json(&serde_json::json!({
+            "figure": name, "found_least": found[0], "least": least, "median": median, "most": most, "found_most": found[1],
+            "default": default[i],
+        }));
+        let cells = [found[0], least, median, most, found[1], default[i]].map(|n| output::short(n as f64));
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
     }
     let slots = space.slots();
     let decisions =
         slots.iter().map(|slot| vec![slot.path.clone(), slot.options.len().to_string(), slot.options.join(" ")]);
-    output.json(&serde_json::json!({"space": space.name(), "architectures": size, "decisions": slots.len()}));
+    let dead = dead(space);
+    let dead_json: Vec<_> =
+        dead.iter().map(|(path, options)| serde_json::json!({"decision": path, "options": options})).collect();
+    output.json(
+        &serde_json::json!({"space": space.name(), "architectures": size, "decisions": slots.len(), "dead": dead_json}),
+    );
     output.answer(format!("{}: {size} architectures, {} decisions\n", space.name(), slots.len()));
     output.answer(output::table(&["decision", "options", ""], &[1], decisions.collect()));
-    let header = ["", "least", "median", "most", "default"];
+    if !dead.is_empty() {
+        let rows = dead.into_iter().map(|(path, options)| vec![path, options.join(" ")]).collect();
+        let header = ["decision", "options that no architecture has: conditions or the data rule them out"];
+        output.answer(format!("\n{}", output::table(&header, &[], rows)));
+    }
+    let blocks = if space.network().is_some() { Some(Blocks::new(space.clone())?) } else { None };
+    let unused = blocks.as_ref().map(Blocks::unused).unwrap_or_default();
+    if !unused.is_empty() {
+        output.answer(format!("\nNo block looks at {}: that is searched in vain.", unused.join(", ")));
+    }
+    let header = ["", "found", "least", "median", "most", "found", "default"];
     output.answer(format!(
-        "\nOf {COSTED} networks drawn evenly, for {task}:\n{}",
-        output::table(&header, &[1, 2, 3, 4], rows)
+        "\nOf {COSTED} networks drawn evenly, for {task}, and the extremes found from there, change by change:\n{}",
+        output::table(&header, &[1, 2, 3, 4, 5, 6], rows)
     ));
     Ok(())
+}
+
+/// The decisions with options that no architecture has, and these.
+fn dead(space: &SearchSpace) -> Vec<(String, Vec<String>)> {
+    let all = space.slots().iter().zip(space.dead_options()).filter(|(_, dead)| !dead.is_empty());
+    all.map(|(slot, dead)| (slot.path.clone(), dead.into_iter().map(|option| slot.options[option].clone()).collect()))
+        .collect()
+}
+
+/// Costs that are looked at to find an extreme: some hundred milliseconds.
+const DESCENDED: usize = 150;
+
+/// The least `cost` found from `start` by changes of one decision, each taken when it costs less.
+fn descend(space: &SearchSpace, start: &Architecture, cost: &dyn Fn(&Architecture) -> Result<u64>) -> Result<u64> {
+    let (mut at, mut least, mut looked) = (start.clone(), cost(start)?, 0);
+    'change: loop {
+        for neighbour in space.neighbours(&at) {
+            looked += 1;
+            if looked > DESCENDED {
+                break 'change;
+            }
+            let new = cost(&neighbour)?;
+            if new < least {
+                (at, least) = (neighbour, new);
+                continue 'change;
+            }
+        }
+        break;
+    }
+    Ok(least)
 }

@@ -14,7 +14,7 @@ use crate::study_folder::{self, StudyFolder};
 pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
     let folder = StudyFolder::new(&args.study);
     let (record, config, trials) = folder.read_networks()?;
-    let family = family::family(&config.family)?;
+    let family = family::of(&record.space)?;
     let (name, architecture) = if args.trial == "default" {
         ("default".to_owned(), family.default_architecture())
     } else {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &cli::Train, output: Output) -> Result<()> {
         config.task.example()
     ));
     let how = closing::How { workers, profile: args.profile, output };
-    let trained = closing::train_seeds(&architecture, args.seeds, &*family, &config, &recipe, record.seed, &data, how)?;
+    let trained = closing::train_seeds(&architecture, args.seeds, &family, &config, &recipe, record.seed, &data, how)?;
     let test_scores: Vec<f64> = trained.iter().map(|t| t.score).collect();
     trained[0].network.save(&model)?;
     let summary = Summary::of(&test_scores).ok_or_else(|| Error::new(Kind::Other, "nothing was trained"))?;

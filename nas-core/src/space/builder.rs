@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::SearchSpace;
 use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::{SearchSpace, text};
 use crate::architecture::Value;
 use crate::error::SpaceError;
 
@@ -38,11 +38,37 @@ pub struct SpaceBuilder {
     name: String,
     scope: Scope,
     mistake: Option<SpaceError>,
+    network: Option<serde_json::Value>,
 }
 
 impl SpaceBuilder {
     pub(super) fn new(name: &str) -> Self {
-        SpaceBuilder { name: name.to_owned(), scope: Scope::default(), mistake: None }
+        SpaceBuilder { name: name.to_owned(), scope: Scope::default(), mistake: None, network: None }
+    }
+
+    /// What is declared already.
+    pub(super) fn of(description: Description) -> Self {
+        let Description { name, decision, require, cell, network } = description;
+        let scope = Scope { decisions: decision, require, cells: cell };
+        SpaceBuilder { name, scope, mistake: None, network }
+    }
+
+    /// The declaration in a file, to which decisions can still be added: those that its network makes.
+    ///
+    /// # Errors
+    /// When the text is no TOML or has unknown keys, with line and column.
+    pub fn from_toml(text: &str) -> Result<Self, SpaceError> {
+        text::from_toml(text).map(Self::of)
+    }
+
+    /// The decisions declared so far.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.scope.decisions
+    }
+
+    /// The network of a file, as it is written there.
+    pub fn written_network(&self) -> Option<&serde_json::Value> {
+        self.network.as_ref()
     }
 
     /// One of several named options.
@@ -249,6 +275,29 @@ impl SpaceBuilder {
         self
     }
 
+    /// A requirement made elsewhere, for example worked out by a family for its data.
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.scope.require.push(requirement);
+        self
+    }
+
+    /// Leaves out the [tables](Requirement::Table) declared so far whose reason begins with `because`, so that they can be made anew for
+    /// other data.
+    pub fn without_tables(mut self, because: &str) -> Self {
+        let kept = |requirement: &Requirement| match requirement {
+            Requirement::Table { because: own, .. } => !own.starts_with(because),
+            Requirement::Path { .. } => true,
+        };
+        self.scope.require.retain(kept);
+        self
+    }
+
+    /// What the decisions are for, in the form of whoever builds networks from it; see [`SearchSpace::network`].
+    pub fn network(mut self, network: serde_json::Value) -> Self {
+        self.network = Some(network);
+        self
+    }
+
     /// The space declared so far.
     ///
     /// # Errors
@@ -262,6 +311,7 @@ impl SpaceBuilder {
                 decision: self.scope.decisions,
                 require: self.scope.require,
                 cell: self.scope.cells,
+                network: self.network,
             }),
         }
     }
@@ -296,7 +346,7 @@ impl SpaceBuilder {
     fn refine_path(mut self, key: &str, change: impl FnOnce(&mut Option<u32>, &mut Vec<(u32, String)>)) -> Self {
         match self.scope.require.last_mut() {
             Some(Requirement::Path { most, nodes, .. }) => change(most, nodes),
-            None => {
+            Some(Requirement::Table { .. }) | None => {
                 let refers = format!("nothing: {key} follows the path requirement it refines");
                 self.fail(SpaceError::Reference { path: self.name.clone(), refers });
             }

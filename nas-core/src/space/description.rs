@@ -126,6 +126,18 @@ pub enum Requirement {
         /// [key](crate::SearchSpace::key).
         nodes: Vec<(u32, String)>,
     },
+    /// The decisions, one after the other, must lead from state to state of an automaton.
+    ///
+    /// It begins in state 0. What a family works out for its data, such as which sizes still fit, is said in this form.
+    Table {
+        /// Choices, whole numbers, stepped real numbers or repeats, by full path and in the order of the slots.
+        decisions: Vec<String>,
+        /// For each decision, for each state before it: the state after it for each of the decision's options, and last for
+        /// its being closed; none where nothing goes on.
+        states: Vec<Vec<Vec<Option<u32>>>>,
+        /// What the automaton is for, in words: shown to who breaks it.
+        because: String,
+    },
 }
 
 /// Choices that stand on the edges of a graph: what the decisions of a cell mean together. It restricts nothing; who
@@ -161,4 +173,7 @@ pub(crate) struct Description {
     pub(crate) require: Vec<Requirement>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cell: Vec<Cell>,
+    /// What the decisions are for, if the space says so itself: not read here, kept for who builds networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<serde_json::Value>,
 }

@@ -155,6 +155,29 @@ impl Diagram {
         self.sizes[variable].as_ref().map_or(0, |sizes| sizes.draw(rng))
     }
 
+    /// By variable and class of options: whether some architecture has one of these options.
+    pub(super) fn alive(&self) -> Vec<Vec<bool>> {
+        let places = &self.forest.places;
+        let mut alive: Vec<Vec<bool>> = places.iter().map(|place| vec![false; place.classes.len()]).collect();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut pending: Vec<(usize, u32)> = self.forest.roots.iter().map(|&root| (root, self.start[root])).collect();
+        while let Some((variable, number)) = pending.pop() {
+            if std::mem::replace(&mut seen[number as usize], true) {
+                continue;
+            }
+            let node = self.node(number);
+            for (class, branch) in self.branches(node).enumerate().filter(|&(_, branch)| self.allows(branch)) {
+                if node.open {
+                    alive[variable][class] = true;
+                }
+                let children = &places[variable].children;
+                let nodes = &self.children[self.below[branch] as usize..][..children.len()];
+                pending.extend(children.iter().copied().zip(nodes.iter().copied()));
+            }
+        }
+        alive
+    }
+
     /// Architecture `rank`, counted from 0 below [`total`](Self::total), as a pick for every open variable.
     pub(super) fn unrank(&self, program: &Program, rank: BigUint) -> Vec<Option<Pick>> {
         let mut at = self.start.clone();
@@ -275,7 +298,7 @@ impl Counter<'_> {
             };
             diagram.forest.decide(program, state, variable, option);
             let mut reached = diagram.forest.places[variable].edges.iter();
-            let (completions, nodes) = if reached.any(|&r| program.requirements[r].is_broken(&state.paths[r])) {
+            let (completions, nodes) = if reached.any(|&r| program.requirements[r].is_broken(&state.progress[r])) {
                 (BigUint::ZERO, Vec::new())
             } else {
                 self.product(diagram, Some(variable), state)?

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::program::Program;
-use super::requirement::PathState;
+use super::requirement::Progress;
 use crate::error::SpaceError;
 
 /// Steps of counting: about a second. Conditions that need more tie too much together.
@@ -19,7 +19,7 @@ const MAX_CHAIN: usize = 512;
 #[derive(Debug, Clone)]
 pub(super) struct State {
     truth: Vec<bool>,
-    pub(super) paths: Vec<PathState>,
+    pub(super) progress: Vec<Progress>,
 }
 
 /// Options of one variable that no other variable can tell apart.
@@ -38,9 +38,9 @@ pub(super) struct Place {
     /// The conditions of this subtree's variables, as far as they are about ancestors: each holds when all of its
     /// predicates do, and which of them fail makes no difference.
     conditions: Vec<Vec<usize>>,
-    /// Requirements with edges both above and in this subtree.
+    /// Requirements with variables both above and in this subtree.
     requirements: Vec<usize>,
-    /// Requirements with an edge that this variable decides.
+    /// Requirements that this variable decides about.
     pub(super) edges: Vec<usize>,
     pub(super) classes: Vec<Class>,
     /// The class of each option; empty when there is one class.
@@ -63,7 +63,7 @@ impl Forest {
     pub(super) fn start(&self, program: &Program) -> State {
         State {
             truth: vec![false; program.predicates.len()],
-            paths: program.requirements.iter().map(|requirement| requirement.start()).collect(),
+            progress: program.requirements.iter().map(|requirement| requirement.start()).collect(),
         }
     }
 
@@ -78,24 +78,24 @@ impl Forest {
             state.truth[predicate] = program.predicates[predicate].holds(option);
         }
         for &requirement in &self.places[variable].edges {
-            program.requirements[requirement].decide(&mut state.paths[requirement], variable, option);
+            program.requirements[requirement].decide(&mut state.progress[requirement], variable, option);
         }
     }
 
     /// What [`decide`](Self::decide) would overwrite for good.
-    pub(super) fn save(&self, state: &State, variable: usize) -> Vec<PathState> {
-        self.places[variable].edges.iter().map(|&requirement| state.paths[requirement].clone()).collect()
+    pub(super) fn save(&self, state: &State, variable: usize) -> Vec<Progress> {
+        self.places[variable].edges.iter().map(|&requirement| state.progress[requirement].clone()).collect()
     }
 
-    pub(super) fn restore(&self, state: &mut State, variable: usize, saved: &[PathState]) {
-        for (&requirement, path) in self.places[variable].edges.iter().zip(saved) {
-            state.paths[requirement].clone_from(path);
+    pub(super) fn restore(&self, state: &mut State, variable: usize, saved: &[Progress]) {
+        for (&requirement, progress) in self.places[variable].edges.iter().zip(saved) {
+            state.progress[requirement].clone_from(progress);
         }
     }
 
     /// The first requirement that can no longer be met.
     pub(super) fn broken(&self, program: &Program, state: &State) -> Option<usize> {
-        (0..state.paths.len()).find(|&i| program.requirements[i].is_broken(&state.paths[i]))
+        (0..state.progress.len()).find(|&i| program.requirements[i].is_broken(&state.progress[i]))
     }
 
     /// The roots, or a variable's children.
@@ -113,7 +113,7 @@ impl Forest {
             key.push(bits.fold(0, |word, bit| word | bit));
         }
         for &requirement in &place.requirements {
-            program.requirements[requirement].key(&state.paths[requirement], &mut key);
+            program.requirements[requirement].key(&state.progress[requirement], &mut key);
         }
         key
     }
@@ -145,7 +145,7 @@ fn order(program: &Program) -> Result<(Vec<Place>, Vec<usize>), SpaceError> {
     }
     let mut edges: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (i, requirement) in program.requirements.iter().enumerate() {
-        let mut tied: Vec<usize> = requirement.edges().iter().map(|edge| edge.variable).collect();
+        let mut tied = requirement.variables();
         tied.dedup();
         tie(&tied);
         for variable in tied {
@@ -213,8 +213,8 @@ fn order(program: &Program) -> Result<(Vec<Place>, Vec<usize>), SpaceError> {
         conditions.retain(|condition| !condition.is_empty());
         conditions.sort_unstable();
         conditions.dedup();
-        // A requirement whose first edge is here has nothing decided above.
-        requirements.retain(|&r| program.requirements[r].edges()[0].variable != variable);
+        // A requirement whose first variable is here has nothing decided above.
+        requirements.retain(|&r| program.requirements[r].first_variable() != Some(variable));
         requirements.sort_unstable();
         requirements.dedup();
         work += requirements.len() as u64 + conditions.iter().map(|condition| condition.len() as u64).sum::<u64>();
@@ -252,10 +252,11 @@ fn classes(program: &Program, variable: usize, edges: &[usize]) -> (Vec<Class>, 
     let mut classes: Vec<Vec<usize>> = Vec::new();
     let mut class_of = Vec::new();
     for option in 0..program.variables[variable].domain.len() {
-        let seen = program.about[variable].iter().map(|&predicate| program.predicates[predicate].holds(Some(option)));
-        let edges = edges.iter().flat_map(|&r| program.requirements[r].edges());
-        let kept = edges.filter(|edge| edge.variable == variable).map(|edge| edge.closed != Some(option));
-        let class = *known.entry(seen.chain(kept).collect::<Vec<bool>>()).or_insert(classes.len());
+        let about = program.about[variable].iter();
+        let holds = |&predicate: &usize| u32::from(program.predicates[predicate].holds(Some(option)));
+        let mut seen: Vec<u32> = about.map(holds).collect();
+        edges.iter().for_each(|&r| program.requirements[r].see(variable, option, &mut seen));
+        let class = *known.entry(seen).or_insert(classes.len());
         if class == classes.len() {
             classes.push(Vec::new());
         }

@@ -1,5 +1,6 @@
 //! What can be chosen: a tree of named decisions, written in code or TOML, counted exactly, drawn from uniformly.
 
+mod automaton;
 mod builder;
 mod cardinality;
 mod cell;
@@ -10,7 +11,9 @@ mod domain;
 mod edit;
 mod forest;
 mod graph;
+mod locate;
 mod program;
+mod reference;
 mod requirement;
 mod sample;
 pub(crate) mod suggest;
@@ -30,7 +33,9 @@ pub use builder::SpaceBuilder;
 pub use cardinality::Cardinality;
 pub use cell::{CellEdge, CellGraph};
 pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
+pub use locate::{locate, place};
 pub use num_bigint::BigUint;
+pub use suggest::hint;
 pub use tokens::{KeyHasher, KeyMap, KeySet, Tokens};
 pub use walk::{Slot, Step, Walk};
 
@@ -104,9 +109,9 @@ impl SearchSpace {
     /// Reads a space from its TOML form.
     ///
     /// # Errors
-    /// When the text is no TOML or has unknown keys, with line and column; when what it declares is no space.
+    /// When the text is no TOML, has unknown keys, or what it declares is no space, with line and column.
     pub fn from_toml(text: &str) -> Result<Self, SpaceError> {
-        Self::from_description(text::from_toml(text)?)
+        Self::from_description(text::from_toml(text)?).map_err(|error| locate(text, error))
     }
 
     /// The TOML form, from which [`from_toml`](Self::from_toml) reads an equal space.
@@ -140,6 +145,25 @@ impl SearchSpace {
         &self.inner.description.name
     }
 
+    /// Whether the options of slot `slot` are stretches of a continuous number.
+    ///
+    /// # Panics
+    /// When the space has no such slot.
+    pub fn is_continuous(&self, slot: usize) -> bool {
+        self.inner.program.variables[self.inner.slots[slot].variable].domain.is_continuous()
+    }
+
+    /// What the decisions are for, if the space describes its networks itself: a value that this crate keeps and does not
+    /// read. A space file has it under `[[network]]`.
+    pub fn network(&self) -> Option<&serde_json::Value> {
+        self.inner.description.network.as_ref()
+    }
+
+    /// A declaration that begins with all of this one.
+    pub fn to_builder(&self) -> SpaceBuilder {
+        SpaceBuilder::of(self.inner.description.clone())
+    }
+
     /// The decisions as declared.
     pub fn decisions(&self) -> &[Decision] {
         &self.inner.description.decision
@@ -167,6 +191,30 @@ impl SearchSpace {
             return None;
         }
         Some(self.encode(&self.inner.diagram.unrank(&self.inner.program, rank.clone())))
+    }
+
+    /// By slot, the numbers of the options that no architecture has: conditions never open the decision, or requirements forbid
+    /// them. Members of subsets are not looked at one by one.
+    ///
+    /// ```
+    /// use nas_core::SearchSpace;
+    ///
+    /// let space = SearchSpace::builder("dead")
+    ///     .choice("a", ["none"]).choice("b", ["none", "x"])
+    ///     .require_path([(0, 1, "a"), (0, 1, "b")], "none")
+    ///     .build()?;
+    /// assert_eq!(space.dead_options(), [vec![], vec![0]]); // without b there is no path
+    /// # Ok::<(), nas_core::SpaceError>(())
+    /// ```
+    pub fn dead_options(&self) -> Vec<Vec<usize>> {
+        let Inner { diagram, slots, .. } = &*self.inner;
+        let alive = diagram.alive();
+        let dead = |slot: &Slot| {
+            let class_of = &diagram.forest.places[slot.variable].class_of;
+            let is_dead = |&option: &usize| !alive[slot.variable][class_of.get(option).copied().unwrap_or(0)];
+            (0..slot.options.len()).filter(is_dead).collect()
+        };
+        slots.iter().map(dead).collect()
     }
 
     /// All architectures in the order of [`nth`](Self::nth). Take care how many there are.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::automaton::{Automaton, Table};
 use super::description::{self, Decision, Description, Kind, Requirement, Scale, Scope, When};
 use super::domain::{self, Domain, REAL_LEVELS};
 use super::graph::Graph;
-use super::requirement::{Edge, MAX_NODES, PathRequirement};
+use super::reference::Declared;
+use super::requirement::{Edge, MAX_NODES, PathRequirement, Restriction};
 use super::suggest;
 use crate::architecture::Value;
 use crate::error::SpaceError;
@@ -65,13 +67,15 @@ pub(super) struct Program {
     pub(super) predicates: Vec<Predicate>,
     /// By variable: the predicates about it.
     pub(super) about: Vec<Vec<usize>>,
-    pub(super) requirements: Vec<PathRequirement>,
+    pub(super) requirements: Vec<Restriction>,
     /// All cells, requirements' included.
     pub(super) cells: Vec<Cell>,
     /// Graphs whose nodes carry choices.
     pub(super) graphs: Vec<Graph>,
     /// The variable at each path.
     pub(super) by_path: BTreeMap<String, usize>,
+    /// What conditions may mean, for who names something that is not there yet.
+    declared: Declared,
 }
 
 impl Program {
@@ -83,7 +87,7 @@ impl Program {
         let size = measure("", &description.decision, 1)?;
         check_size("the number of decisions", size.slots, MAX_SLOTS)?;
         check_size("the number of options of all decisions", size.options, MAX_TOTAL_OPTIONS)?;
-        let mut program = Program::default();
+        let mut program = Program { declared: Declared::new(&description.decision), ..Program::default() };
         program.scope("", &description.decision, &description.require, &description.cell, &[])?;
         Ok(program)
     }
@@ -123,13 +127,21 @@ impl Program {
             }
         }
         for requirement in require {
-            let (requirement, choices) = self.requirement(prefix, requirement)?;
+            let (edges, closed_by, most, nodes) = match requirement {
+                Requirement::Path { edges, closed_by, most, nodes } => (edges, closed_by, *most, nodes),
+                Requirement::Table { decisions, states, because } => {
+                    let automaton = self.automaton(decisions, states, because)?;
+                    self.requirements.push(Restriction::Table(automaton));
+                    continue;
+                }
+            };
+            let (requirement, choices) = self.path(prefix, edges, closed_by, most, nodes)?;
             let (edges, nodes) = (requirement.edges().to_vec(), requirement.nodes());
             if !choices.is_empty() {
                 self.graphs.push(Graph { edges: edges.clone(), choices: choices.clone() });
             }
             self.cells.push(Cell { edges, nodes, choices });
-            self.requirements.push(requirement);
+            self.requirements.push(Restriction::Path(requirement));
         }
         for description::Cell { edges, closed_by } in cells {
             let (edges, nodes) = self.edges(prefix, "a cell", edges, closed_by)?;
@@ -175,7 +187,8 @@ impl Program {
         let name = &when.decision;
         let Some(target) = self.resolve(prefix, name) else {
             let hint = suggest::hint(name, self.by_path.keys().map(String::as_str));
-            return Err(wrong(format!("\"{name}\", which is no earlier decision{hint}")));
+            let unknown = || format!("\"{name}\", which is no earlier decision{hint}");
+            return Err(wrong(self.declared.why(path, name).unwrap_or_else(unknown)));
         };
         let domain = &self.variables[target].domain;
         if matches!(domain, Domain::Grid { .. } | Domain::Real(_) | Domain::Subset { .. }) {
@@ -198,12 +211,14 @@ impl Program {
     }
 
     /// A path requirement, and for each of its nodes the variable that decides what stands on it; empty if none does.
-    fn requirement(
+    fn path(
         &self,
         prefix: &str,
-        requirement: &Requirement,
+        edges: &[(u32, u32, String)],
+        closed_by: &str,
+        most: Option<u32>,
+        choices: &[(u32, String)],
     ) -> Result<(PathRequirement, Vec<Option<usize>>), SpaceError> {
-        let Requirement::Path { edges, closed_by, most, nodes: choices } = requirement;
         let (resolved, nodes) = self.edges(prefix, "a path", edges, closed_by)?;
         let choices = self.choices(prefix, choices, &nodes, &resolved)?;
         let scope = if prefix.is_empty() { String::new() } else { format!("in \"{prefix}\" ") };
@@ -214,7 +229,43 @@ impl Program {
             nodes[nodes.len() - 1],
             edges.iter().map(|(from, to, name)| format!("{from}-{to} \"{name}\"")).collect::<Vec<_>>().join(", ")
         );
-        Ok((PathRequirement::new(resolved, nodes.len(), *most, text), choices))
+        Ok((PathRequirement::new(resolved, nodes.len(), most, text), choices))
+    }
+
+    /// The automaton over `decisions`, named by full path, whose states go on as `states` say.
+    fn automaton(
+        &self,
+        decisions: &[String],
+        states: &[Vec<Vec<Option<u32>>>],
+        because: &str,
+    ) -> Result<Automaton, SpaceError> {
+        let wrong = |refers| SpaceError::Reference { path: "a table".to_owned(), refers };
+        if decisions.len() != states.len() || states.first().is_some_and(|level| level.len() != 1) {
+            return Err(wrong("states that do not stand for its decisions, of which the first has one".to_owned()));
+        }
+        let mut tables: Vec<Table> = Vec::new();
+        for (i, (name, level)) in decisions.iter().zip(states).enumerate() {
+            let Some(&variable) = self.by_path.get(name) else {
+                let hint = suggest::hint(name, self.by_path.keys().map(String::as_str));
+                return Err(wrong(format!("\"{name}\", which is no decision{hint}")));
+            };
+            let domain = &self.variables[variable].domain;
+            if matches!(domain, Domain::Real(_) | Domain::Subset { .. }) {
+                return Err(wrong(format!("\"{name}\"; tables look at choices, integers, steps and repeats only")));
+            }
+            if tables.last().is_some_and(|last| last.0 >= variable) {
+                return Err(wrong(format!("\"{name}\" behind a decision that comes later")));
+            }
+            let after = states.get(i + 1).map(Vec::len);
+            let known = |next: &Option<u32>| next.is_none_or(|next| after.is_none_or(|after| (next as usize) < after));
+            if !level.iter().all(|row| row.len() == domain.len() + 1 && row.iter().all(known)) {
+                return Err(wrong(format!("a state behind \"{name}\" that is not there, or not one for each option")));
+            }
+            tables.push((variable, domain.len(), level.clone()));
+        }
+        let size = states.iter().flatten().map(|row| row.len() as u64).sum();
+        check_size("the number of entries of a table", size, MAX_TOTAL_OPTIONS)?;
+        Ok(Automaton::new(tables, because.to_owned()))
     }
 
     /// For each of `nodes` the variable that decides what stands on it, if `choices` name one; empty if they name none.
@@ -330,8 +381,11 @@ fn measure(prefix: &str, decisions: &[Decision], depth: u64) -> Result<Size, Spa
                     return Err(SpaceError::NoOption { path, why: format!("it repeats {low} to {high} times") });
                 }
                 let numbers = (high - low).saturating_add(1);
-                size.add(&Size { slots: 1, options: numbers }, 1);
-                size.add(&measure_body(&path, body, depth)?, *high);
+                let mut all = Size { slots: 1, options: numbers };
+                all.add(&measure_body(&path, body, depth)?, *high);
+                check_size(&format!("the number of decisions of \"{path}\""), all.slots, MAX_SLOTS)?;
+                check_size(&format!("the number of options of \"{path}\""), numbers, MAX_OPTIONS)?;
+                size.add(&all, 1);
             }
             leaf => {
                 let options = check_leaf(&path, leaf)?;

@@ -1,4 +1,94 @@
-//! Path requirements while an architecture is being decided: which nodes reach which over the edges chosen so far.
+//! Requirements while an architecture is being decided. Of a path: which nodes reach which over the edges chosen so far.
+
+use super::automaton::{Automaton, Reached};
+
+/// What an architecture must meet as a whole.
+#[derive(Debug)]
+pub(super) enum Restriction {
+    /// A path leads through a graph.
+    Path(PathRequirement),
+    /// An automaton does not end before the decisions do.
+    Table(Automaton),
+}
+
+/// What is known of a restriction after some of its variables.
+#[derive(Debug, Clone)]
+pub(super) enum Progress {
+    /// Of a path.
+    Path(PathState),
+    /// Of an automaton.
+    Table(Reached),
+}
+
+impl Restriction {
+    /// The variables that decide about it, ascending, some more than once.
+    pub(super) fn variables(&self) -> Vec<usize> {
+        match self {
+            Restriction::Path(path) => path.edges().iter().map(|edge| edge.variable).collect(),
+            Restriction::Table(automaton) => automaton.variables().collect(),
+        }
+    }
+
+    pub(super) fn first_variable(&self) -> Option<usize> {
+        match self {
+            Restriction::Path(path) => path.edges().first().map(|edge| edge.variable),
+            Restriction::Table(automaton) => automaton.variables().next(),
+        }
+    }
+
+    /// What it requires, in words.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Restriction::Path(path) => path.text(),
+            Restriction::Table(automaton) => automaton.text(),
+        }
+    }
+
+    pub(super) fn start(&self) -> Progress {
+        match self {
+            Restriction::Path(path) => Progress::Path(path.start()),
+            Restriction::Table(automaton) => Progress::Table(automaton.start()),
+        }
+    }
+
+    /// Takes note that `variable` has that option, or is closed.
+    pub(super) fn decide(&self, progress: &mut Progress, variable: usize, option: Option<usize>) {
+        match (self, progress) {
+            (Restriction::Path(path), Progress::Path(state)) => path.decide(state, variable, option),
+            (Restriction::Table(automaton), Progress::Table(reached)) => automaton.decide(reached, variable, option),
+            _ => unreachable!("progress is that of its restriction"),
+        }
+    }
+
+    /// Whether nothing that is still to be decided can meet it.
+    pub(super) fn is_broken(&self, progress: &Progress) -> bool {
+        match (self, progress) {
+            (Restriction::Path(path), Progress::Path(state)) => path.is_broken(state),
+            (Restriction::Table(automaton), Progress::Table(reached)) => automaton.is_broken(*reached),
+            _ => unreachable!("progress is that of its restriction"),
+        }
+    }
+
+    /// Adds words that are equal for progress from which the same choices meet it.
+    pub(super) fn key(&self, progress: &Progress, key: &mut Vec<u64>) {
+        match (self, progress) {
+            (Restriction::Path(path), Progress::Path(state)) => path.key(state, key),
+            (Restriction::Table(automaton), Progress::Table(reached)) => automaton.key(*reached, key),
+            _ => unreachable!("progress is that of its restriction"),
+        }
+    }
+
+    /// Adds numbers that are equal for options of `variable` which it cannot tell apart.
+    pub(super) fn see(&self, variable: usize, option: usize, seen: &mut Vec<u32>) {
+        match self {
+            Restriction::Path(path) => {
+                let edges = path.edges().iter().filter(|edge| edge.variable == variable);
+                seen.extend(edges.map(|edge| u32::from(edge.closed != Some(option))));
+            }
+            Restriction::Table(automaton) => seen.extend(automaton.class(variable, option)),
+        }
+    }
+}
 
 /// An edge between two numbered nodes, and the variable that decides what stands on it.
 #[derive(Debug, Clone, Copy)]

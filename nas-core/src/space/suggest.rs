@@ -1,7 +1,7 @@
 //! The nearest name to one that is not there.
 
 /// `; did you mean "name"?` for the candidate nearest to `given`, or nothing when none is near.
-pub(crate) fn hint<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn hint<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let length = given.chars().count();
     let far = (1 + length / 4).min(length / 2);
     let near = candidates

@@ -140,9 +140,8 @@ pub(crate) fn spaces() -> impl Strategy<Value = SearchSpace> {
         for decision in scope.decisions {
             builder = builder.declare(decision);
         }
-        for Requirement::Path { edges, closed_by, most, .. } in scope.require {
-            builder = builder.require_path(edges, &closed_by);
-            builder = most.into_iter().fold(builder, |builder, most| builder.at_most(most));
+        for requirement in scope.require {
+            builder = builder.require(requirement);
         }
         builder.build().unwrap()
     })

@@ -121,7 +121,8 @@ fn builder() -> SpaceBuilder {
 
 #[test]
 fn no_decision() {
-    check_space_error(builder(), "the space \"s\" has no decision");
+    let says = "the space \"s\" has no decision: it needs a [[decision]] or, in a [[network]], a value such as { choose = [8, 16] }";
+    check_space_error(builder(), says);
     check_space_error(builder().group("g", |g| g), "the decision \"g\" has no option: nothing is in it");
 }
 
@@ -180,7 +181,7 @@ fn references_that_lead_nowhere() {
     );
     check_space_error(
         builder().choice("b", ["y"]).when("later", ["x"]).choice("later", ["x"]),
-        "\"b\" refers to \"later\", which is no earlier decision",
+        "\"b\" refers to \"later\", which is declared later; conditions look back: move \"later\" before it",
     );
     check_space_error(
         builder().choice("a", ["x", "y"]).choice("b", ["y"]).when("a", ["z"]),
@@ -239,11 +240,11 @@ fn too_large_is_refused_at_once() {
     };
     check_space_error(
         builder().repeat("r", 1..=1_000_000_000, |r| r.choice("a", ["x", "y"])),
-        &large("the number of decisions", 1_000_000_001, 10_000),
+        &large("the number of decisions of \"r\"", 1_000_000_001, 10_000),
     );
     check_space_error(
         builder().repeat("r", 0..=u64::MAX, |r| r.repeat("q", 1..=u64::MAX, |q| q.choice("a", ["x", "y"]))),
-        &large("the number of decisions", u64::MAX, 10_000),
+        &large("the number of decisions of \"r.q\"", u64::MAX, 10_000),
     );
     check_space_error(
         builder().integer("n", i64::MIN..=i64::MAX),

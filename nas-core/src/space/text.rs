@@ -242,40 +242,134 @@ impl From<Decision> for RawDecision {
     }
 }
 
+/// A requirement with every key that some kind takes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRequirement {
     kind: RawRequirementKind,
-    edges: Vec<(u32, u32, String)>,
-    closed_by: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edges: Option<Vec<(u32, u32, String)>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     most: Option<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     nodes: Vec<(u32, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decisions: Option<Vec<String>>,
+    /// A state that nothing leaves is −1: TOML has no empty value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    states: Option<Vec<Vec<Vec<i64>>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum RawRequirementKind {
     Path,
+    Table,
 }
 
-impl From<RawRequirement> for Requirement {
-    fn from(raw: RawRequirement) -> Self {
-        let RawRequirement { kind: RawRequirementKind::Path, edges, closed_by, most, nodes } = raw;
-        Requirement::Path { edges, closed_by, most, nodes }
+impl RawRequirement {
+    fn new(kind: RawRequirementKind) -> Self {
+        RawRequirement {
+            kind,
+            edges: None,
+            closed_by: None,
+            most: None,
+            nodes: Vec::new(),
+            decisions: None,
+            states: None,
+            because: None,
+        }
+    }
+
+    /// The first key given that belongs to the other kind.
+    fn foreign(&self) -> Option<&'static str> {
+        let path = [
+            ("edges", self.edges.is_some()),
+            ("closed_by", self.closed_by.is_some()),
+            ("most", self.most.is_some()),
+            ("nodes", !self.nodes.is_empty()),
+        ];
+        let table = [
+            ("decisions", self.decisions.is_some()),
+            ("states", self.states.is_some()),
+            ("because", self.because.is_some()),
+        ];
+        let foreign = if self.kind == RawRequirementKind::Path { &table[..] } else { &path[..] };
+        foreign.iter().find(|(_, given)| *given).map(|(key, _)| *key)
+    }
+}
+
+impl TryFrom<RawRequirement> for Requirement {
+    type Error = SpaceError;
+
+    fn try_from(raw: RawRequirement) -> Result<Self, SpaceError> {
+        if let Some(key) = raw.foreign() {
+            let kind = if raw.kind == RawRequirementKind::Path { "path" } else { "table" };
+            return Err(SpaceError::Toml(format!("a requirement of the kind \"{kind}\" takes no \"{key}\"")));
+        }
+        let missing = |key: &str| SpaceError::Toml(format!("missing key \"{key}\""));
+        match raw.kind {
+            RawRequirementKind::Path => Ok(Requirement::Path {
+                edges: raw.edges.ok_or_else(|| missing("edges"))?,
+                closed_by: raw.closed_by.ok_or_else(|| missing("closed_by"))?,
+                most: raw.most,
+                nodes: raw.nodes,
+            }),
+            RawRequirementKind::Table => {
+                let state = |n: i64| match n {
+                    -1 => Ok(None),
+                    n => u32::try_from(n).map(Some).map_err(|_| SpaceError::Toml(format!("{n} is no state"))),
+                };
+                let row = |row: Vec<i64>| row.into_iter().map(state).collect::<Result<_, _>>();
+                let level = |rows: Vec<Vec<i64>>| rows.into_iter().map(row).collect::<Result<_, _>>();
+                let states = raw.states.ok_or_else(|| missing("states"))?;
+                Ok(Requirement::Table {
+                    decisions: raw.decisions.ok_or_else(|| missing("decisions"))?,
+                    states: states.into_iter().map(level).collect::<Result<_, _>>()?,
+                    because: raw.because.ok_or_else(|| missing("because"))?,
+                })
+            }
+        }
     }
 }
 
 impl From<Requirement> for RawRequirement {
     fn from(requirement: Requirement) -> Self {
-        let Requirement::Path { edges, closed_by, most, nodes } = requirement;
-        RawRequirement { kind: RawRequirementKind::Path, edges, closed_by, most, nodes }
+        match requirement {
+            Requirement::Path { edges, closed_by, most, nodes } => RawRequirement {
+                edges: Some(edges),
+                closed_by: Some(closed_by),
+                most,
+                nodes,
+                ..RawRequirement::new(RawRequirementKind::Path)
+            },
+            Requirement::Table { decisions, states, because } => {
+                let row = |row: Vec<Option<u32>>| row.into_iter().map(|n| n.map_or(-1, i64::from)).collect();
+                let level = |rows: Vec<Vec<Option<u32>>>| rows.into_iter().map(row).collect();
+                RawRequirement {
+                    decisions: Some(decisions),
+                    states: Some(states.into_iter().map(level).collect()),
+                    because: Some(because),
+                    ..RawRequirement::new(RawRequirementKind::Table)
+                }
+            }
+        }
     }
 }
 
+/// The longest text that is read, in bytes.
+const MAX_TEXT: usize = 1 << 20;
+
 /// Reads the TOML form.
 pub(super) fn from_toml(text: &str) -> Result<Description, SpaceError> {
+    if text.len() > MAX_TEXT {
+        let what = "the text, in bytes,".to_owned();
+        return Err(SpaceError::TooLarge { what, size: text.len() as u64, limit: MAX_TEXT as u64 });
+    }
     toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| place(text, span.start)).unwrap_or_default();
         SpaceError::Toml(format!("{place}{}", reword(error.message())))
@@ -288,7 +382,7 @@ pub(super) fn to_toml(description: &Description) -> String {
 }
 
 /// `line 3, column 5: ` for a byte offset.
-fn place(text: &str, offset: usize) -> String {
+pub(super) fn place(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -359,7 +453,7 @@ mod tests {
         );
         check_error(
             "name = \"s\"\ncolour = 3\n",
-            "line 2, column 1: unknown key \"colour\"; known: name, decision, require, cell",
+            "line 2, column 1: unknown key \"colour\"; known: name, decision, require, cell, network",
         );
     }
 

@@ -1,5 +1,6 @@
 //! Model families: a search space, a builder from architecture to graph, a hand-made default and a recipe each.
 
+mod blocks;
 mod cnn_cell;
 mod cnn_macro;
 mod cnn_series;
@@ -17,6 +18,7 @@ mod transformer;
 
 use std::sync::Arc;
 
+use nas_core::space::{locate, place};
 use nas_core::{Architecture, ArchitectureError, SearchSpace, SpaceError};
 
 use crate::error::GraphError;
@@ -25,6 +27,7 @@ use crate::train::Recipe;
 
 pub use crate::task::Task;
 
+pub use blocks::Blocks;
 pub use cnn_cell::CnnCell;
 pub use cnn_macro::CnnMacro;
 pub use cnn_series::CnnSeries;
@@ -52,6 +55,16 @@ pub enum FamilyError {
     /// The task is not one of this family's.
     #[error("{0}")]
     Task(String),
+    /// A block of a network is none, or does not fit.
+    #[error("{place}{message}")]
+    Block {
+        /// `line 3, column 5: `, if the text is at hand.
+        place: String,
+        /// Where it stands in the description: keys and the numbers of list items, from the outside in.
+        at: Vec<String>,
+        /// What is wrong with it.
+        message: String,
+    },
     /// There is no such family.
     #[error("there is no space \"{name}\"; spaces: {known}")]
     Unknown {
@@ -60,6 +73,18 @@ pub enum FamilyError {
         /// Names there are.
         known: String,
     },
+}
+
+impl FamilyError {
+    /// The same error with line and column in `text`, the space file that it is about.
+    #[must_use]
+    pub fn located(self, text: &str) -> Self {
+        match self {
+            FamilyError::Block { at, message, .. } => FamilyError::Block { place: place(text, &at), at, message },
+            FamilyError::Space(error) => FamilyError::Space(locate(text, error)),
+            other => other,
+        }
+    }
 }
 
 /// A family of networks.
@@ -73,6 +98,12 @@ pub trait Family: Send + Sync {
     /// The task it is shown for when there is no data: that of the embedded images, unless it is for something else.
     fn usual_task(&self) -> Task {
         Task::Image { channels: 1, height: 28, width: 28, classes: 10 }
+    }
+
+    /// The space that its networks are made from, for families that are made from one: stored with a network, so that it can be
+    /// built again.
+    fn description(&self) -> Option<&SearchSpace> {
+        None
     }
 
     /// What can be chosen for `task`.
@@ -109,7 +140,7 @@ pub fn usual(task: &Task) -> &'static str {
     }
 }
 
-/// All families by name.
+/// All families by name, but for [`Blocks`], which is made from what a space describes.
 pub fn families() -> Vec<Arc<dyn Family>> {
     vec![
         Arc::new(CnnCell),
@@ -124,12 +155,24 @@ pub fn families() -> Vec<Arc<dyn Family>> {
     ]
 }
 
-/// The family called `name`.
+/// The family of `space`: the network that it describes or, failing that, the family of its name.
+///
+/// # Errors
+/// When there is none, or the description is no network.
+pub fn of(space: &SearchSpace) -> Result<Arc<dyn Family>, FamilyError> {
+    if space.network().is_some() {
+        return Ok(Arc::new(Blocks::new(space.clone())?));
+    }
+    family(space.name())
+}
+
+/// The family called `name`; `blocks` is an [example](Blocks::example) of one that a space describes.
 ///
 /// # Errors
 /// When there is none; the error lists them.
 pub fn family(name: &str) -> Result<Arc<dyn Family>, FamilyError> {
-    let all = families();
+    let mut all = families();
+    all.push(Arc::new(Blocks::example()));
     let known = all.iter().map(|f| f.name()).collect::<Vec<_>>().join(", ");
     all.into_iter().find(|f| f.name() == name).ok_or_else(|| FamilyError::Unknown { name: name.to_owned(), known })
 }

@@ -116,7 +116,7 @@ impl Runner<'_> {
         let evaluator: Box<dyn Evaluator> = match (&self.plan.work, self.data) {
             (Work::Networks(config), Some(data)) => {
                 let parts = search::split(&data.train, config, seed)?;
-                Box::new(search::trainer(config, parts, folder, study.trials(), self.workers)?)
+                Box::new(search::trainer(&record.space, config, parts, folder, study.trials(), self.workers)?)
             }
             (Work::Program(program), _) => Box::new(external::process(program)?),
             (Work::Networks(_), None) => unreachable!("the data of networks is opened first"),
@@ -155,12 +155,12 @@ impl Runner<'_> {
             let test_scores = value["test_scores"].as_array().ok_or_else(damaged)?;
             return Ok(test_scores.iter().filter_map(serde_json::Value::as_f64).collect());
         }
-        let family = family::family(&config.family)?;
+        let family = family::of(&self.plan.space)?;
         // One bar is enough.
         let output = Output::new(self.output.is_json(), true);
         let how = How { workers: self.workers, profile: false, output };
         let (recipe, seed) = (&config.final_recipe, self.plan.seed(i));
-        let trained = closing::train_seeds(&winner.architecture, seeds, &*family, config, recipe, seed, data, how);
+        let trained = closing::train_seeds(&winner.architecture, seeds, &family, config, recipe, seed, data, how);
         let (test_scores, failure) = match trained {
             Ok(trained) => {
                 let model = study.models().join(format!("winner-{}", winner.number));
