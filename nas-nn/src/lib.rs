@@ -46,6 +46,7 @@ pub mod family;
 pub mod graph;
 mod init;
 pub mod kernel;
+pub mod latency;
 pub mod layer;
 pub mod network;
 pub mod op;

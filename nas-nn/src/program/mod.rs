@@ -37,7 +37,8 @@ pub use work::Rates;
 use arena::{Parts, cut};
 pub(crate) use plan::root_of;
 use profile::Clocks;
-use step::{GradPlace, Place, Step};
+pub(crate) use step::Step;
+use step::{GradPlace, Place};
 
 /// A [`Graph`] compiled for one batch size.
 ///
@@ -311,6 +312,11 @@ impl Program {
     pub fn profile(&self) -> Option<Profile> {
         let clocks = self.clocks.as_ref()?;
         Some(Profile::new(clocks, self.plan.forward_steps(), self.plan.backward_order(), self.plan.batch()))
+    }
+
+    /// Seconds of the fastest forward pass of each step since [`Program::start_profile`], in order; nothing before that.
+    pub(crate) fn fastest_steps(&self) -> Option<Vec<f64>> {
+        self.clocks.as_ref().map(Clocks::least)
     }
 
     fn check<'f>(&self, feed: &Feed<'f>, params: &Params) -> Result<SmallVec<[&'f [f32]; 8]>, FeedError> {
