@@ -2,6 +2,7 @@
 
 mod bench;
 mod comparison;
+mod goals;
 mod value;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::{Bench, BenchCommand, Compare, Import, Info};
 pub(crate) use comparison::Comparison;
+pub(crate) use goals::{Calibrate, Goals, Pareto};
 use value::{bytes, duration};
 
 /// Reinforcement-learning neural architecture search: finds a small, accurate network for your data and keeps it.
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Status(StudyOnly),
     /// List every trial of a study
     Trials(Trials),
+    /// Show the trials that no other beats in every goal, and the hypervolume they dominate
+    Pareto(Pareto),
     /// Show what the policy has learned: its probabilities over time, and whether it helps
     Policy(Policy),
     /// Show one trial: its decisions, its network, its figures
@@ -65,6 +69,8 @@ pub(crate) enum Command {
     /// Look at data before using it
     #[command(subcommand)]
     Data(Data),
+    /// Measure this machine once, so that the latency of networks is predicted from then on
+    Calibrate(Calibrate),
     /// Compare agents on your own data: equal searches, several seeds, a plain verdict
     Compare(Box<Comparison>),
     /// Compare agents on published tables, without training
@@ -115,6 +121,8 @@ pub(crate) struct Columns {
   nas search --demo text --space rnn          a language model of characters; a text of your own: book.txt
   nas search houses.csv --target price        a column of a table from the others
   nas search --agent random --trials 40       the control: no learning
+  nas search --target-params 20k              accuracy weighed against size; then `nas pareto STUDY`
+  nas search --target-latency 200us           against latency here; after `nas calibrate`
   nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
@@ -131,6 +139,9 @@ pub(crate) struct Search {
 
     #[command(flatten)]
     pub(crate) settings: Settings,
+
+    #[command(flatten)]
+    pub(crate) goals: Goals,
 
     /// How many trials the study shall have
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -278,6 +289,8 @@ pub(crate) enum Sort {
     Parameters,
     /// The cheapest first
     Madds,
+    /// The fastest first, by the latency predicted here
+    Latency,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nas_core::{EarlyStopping, SearchSpace};
 use nas_nn::data::{Columns, TrainTest, Wanted};
 use nas_nn::family::{self, Blocks, Family, FamilyError, TRAINING_DECISIONS, Task};
+use nas_nn::latency::Calibration;
 use nas_nn::train::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +131,9 @@ pub(crate) struct Config {
     /// Whether trials start from the weights of their relatives.
     #[serde(default)]
     pub(crate) inherit: bool,
+    /// What latencies are predicted by, so that a resumed study predicts the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
     /// The budget it was started with, for `nas resume` without one.
     pub(crate) trials: Option<u64>,
     pub(crate) seconds: Option<f64>,
@@ -169,6 +173,17 @@ impl Work {
             serde_json::from_value(configuration.clone()).map(Work::Program)
         } else {
             serde_json::from_value(configuration.clone()).map(Work::Networks)
+        }
+    }
+
+    /// The same without its calibration, which is long, and that.
+    pub(crate) fn without_calibration(self) -> (Work, Option<Calibration>) {
+        match self {
+            Work::Networks(mut config) => {
+                let calibration = config.calibration.take();
+                (Work::Networks(config), calibration)
+            }
+            program @ Work::Program(_) => (program, None),
         }
     }
 

@@ -80,7 +80,9 @@ impl From<CoreError> for Error {
     fn from(error: CoreError) -> Self {
         let message = error.to_string();
         match error {
-            CoreError::Space(_) | CoreError::Architecture(_) | CoreError::Budget(_) => Self::new(Kind::Usage, message),
+            CoreError::Space(_) | CoreError::Architecture(_) | CoreError::Budget(_) | CoreError::Objective(_) => {
+                Self::new(Kind::Usage, message)
+            }
             CoreError::Exists { path } => Self::new(Kind::Study, message).next(format!(
                 "continue it with `nas resume {}` or choose another folder with --study",
                 output::typed(&path)

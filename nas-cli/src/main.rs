@@ -1,5 +1,6 @@
 //! The `nas` command: search, train and keep networks.
 
+mod calibration;
 mod cli;
 mod command;
 mod config;

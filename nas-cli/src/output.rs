@@ -104,6 +104,15 @@ pub(crate) fn short(n: f64) -> String {
     }
 }
 
+/// A latency in seconds for people: 84.2 µs, 1.35 ms, 2.10 s.
+pub(crate) fn latency(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.1} µs", 1e6 * s),
+        s if s < 1.0 => format!("{:.2} ms", 1e3 * s),
+        s => format!("{s:.2} s"),
+    }
+}
+
 /// `path` as it is typed in a shell: quoted where it must be.
 pub(crate) fn typed(path: &Path) -> String {
     let text = path.display().to_string();

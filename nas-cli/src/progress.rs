@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nas_core::{Event, Observer, Trial, TrialState};
+use nas_core::{Event, Observer, StudyRecord, Trial, TrialState};
+use nas_nn::evaluator::LATENCY;
 
 use crate::output::{self, Output};
 
@@ -21,6 +22,8 @@ pub(crate) struct Progress {
     limits: Limits,
     /// The metric that is searched for.
     metric: String,
+    /// Whether trials have predicted latencies.
+    latency: bool,
     bar: ProgressBar,
     state: Mutex<State>,
 }
@@ -34,8 +37,8 @@ struct State {
 }
 
 impl Progress {
-    /// Of a search for `metric`; `trials` are those of an earlier run.
-    pub(crate) fn new(output: Output, limits: Limits, metric: &str, trials: &[Trial]) -> Self {
+    /// Of a search by `record`; `trials` are those of an earlier run.
+    pub(crate) fn new(output: Output, limits: Limits, record: &StudyRecord, trials: &[Trial]) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         if !output.shows_progress() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -47,14 +50,21 @@ impl Progress {
         let finished = trials.iter().filter(|t| t.is_finished()).count() as u64;
         let failed = trials.iter().filter(|t| t.is_finished() && t.reward().is_none()).count() as u64;
         let state = State { started: Instant::now(), finished, failed, best, entropy: None };
-        Progress { output, limits, metric: metric.to_owned(), bar, state: Mutex::new(state) }
+        let metric = record.objective.metric.clone();
+        let latency = record.configuration.get("calibration").is_some();
+        Progress { output, limits, metric, latency, bar, state: Mutex::new(state) }
     }
 
     /// The heading of the improvement lines.
     pub(crate) fn heading(&self) {
         self.say(format!(
-            "{:>6}  {:>8}  {:>10}  {:>8}  {:<20}  architecture",
-            "trial", self.metric, "parameters", "madds", "chosen by"
+            "{:>6}  {:>8}  {:>10}  {:>8}  {}{:<20}  architecture",
+            "trial",
+            self.metric,
+            "parameters",
+            "madds",
+            if self.latency { format!("{:>8}  ", "latency") } else { String::new() },
+            "chosen by"
         ));
     }
 
@@ -93,8 +103,10 @@ impl Progress {
         let figure = |name: &str| trial.metric(name).map_or_else(String::new, output::short);
         let value = trial.metric(&self.metric).unwrap_or_default();
         let width = self.metric.chars().count().max(8);
+        let latency =
+            trial.metric(LATENCY).map(|ms| format!("{:>8}  ", output::latency(1e-3 * ms))).unwrap_or_default();
         self.say(format!(
-            "{:>6}  {value:>width$.4}  {:>10}  {:>8}  {:<20}  {}",
+            "{:>6}  {value:>width$.4}  {:>10}  {:>8}  {latency}{:<20}  {}",
             trial.number,
             figure("parameters"),
             figure("madds"),

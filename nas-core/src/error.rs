@@ -307,6 +307,9 @@ pub enum Error {
     /// A budget that is no budget.
     #[error("{0}")]
     Budget(String),
+    /// A reward that cannot be computed: weights or targets that are none.
+    #[error("{0}")]
+    Objective(String),
     /// An evaluator that cannot evaluate anything.
     #[error("{0}")]
     Evaluator(String),

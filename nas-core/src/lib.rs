@@ -51,7 +51,7 @@ mod error;
 mod evaluator;
 mod event;
 mod metrics;
-mod objective;
+pub mod objective;
 mod seed;
 pub mod space;
 pub mod storage;

@@ -26,6 +26,15 @@ impl Metrics {
         self
     }
 
+    /// The same figures and all of `others`, which win where both have one.
+    #[must_use]
+    pub fn and(mut self, others: &Metrics) -> Self {
+        for (name, value) in others.iter() {
+            self.set(name, value);
+        }
+        self
+    }
+
     /// Sets a figure.
     pub fn set(&mut self, name: &str, value: f64) {
         self.values.insert(name.to_owned(), value);

@@ -105,7 +105,8 @@ impl Study {
     ///
     /// # Errors
     /// [`Error::Exists`] when the storage has a study, [`Error::Mismatch`] when the strategy is not the record's,
-    /// [`Error::Cold`] when it cannot be warm-started, [`Error::Budget`] for an impossible lag, or what the storage says.
+    /// [`Error::Cold`] when it cannot be warm-started, [`Error::Budget`] for an impossible lag, [`Error::Objective`] for costs that
+    /// cannot be weighed, or what the storage says.
     pub fn create(record: StudyRecord, strategy: Box<dyn Strategy>, storage: Arc<dyn Storage>) -> Result<Self, Error> {
         check(&record, strategy.as_ref())?;
         let strategy = warmed(&record, strategy)?;
@@ -326,5 +327,6 @@ fn check(record: &StudyRecord, strategy: &dyn Strategy) -> Result<(), Error> {
     if !(1..=MOST_LAG).contains(&record.lag) {
         return Err(Error::Budget(format!("the lag is {}; it must be from 1 to {MOST_LAG}", record.lag)));
     }
+    record.objective.tradeoff.as_ref().map_or(Ok(()), crate::objective::Tradeoff::check)?;
     record.early_stopping.map_or(Ok(()), EarlyStopping::check)
 }

@@ -48,6 +48,7 @@ mod file;
 pub mod graph;
 mod init;
 pub mod kernel;
+pub mod latency;
 pub mod layer;
 pub mod network;
 pub mod op;

@@ -7,6 +7,7 @@ mod ends;
 mod errors;
 #[cfg(unix)]
 mod external;
+mod goals;
 mod images;
 mod nas;
 mod series;

@@ -10,7 +10,7 @@ use assert_cmd::Command;
 pub(crate) fn nas(folder: &Path) -> Command {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let mut command = Command::new(BINARY.get_or_init(build).as_ref().expect("nas builds; if not, cargo said why"));
-    command.current_dir(folder).env("NO_COLOR", "1");
+    command.current_dir(folder).env("NO_COLOR", "1").env("NAS_CALIBRATION", folder.join("calibration.json"));
     command
 }
 

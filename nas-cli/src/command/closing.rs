@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nas_core::{Architecture, Direction, Failure, Metrics, Objective, Origin, Purpose, StudyRecord, Trial, TrialState};
 use nas_nn::data::TrainTest;
 use nas_nn::family::{self, Family, Task};
+use nas_nn::latency;
 use nas_nn::network::Network;
 use nas_nn::program::Profile;
 use nas_nn::train::{Listener, Recipe, TrainOptions};
@@ -45,6 +46,9 @@ struct Row {
     test_scores: Vec<f64>,
     parameters: f64,
     madds: f64,
+    /// The mean of its networks, measured and predicted in milliseconds; in studies with a calibration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<[f64; 2]>,
 }
 
 /// Trains the winner, the hand-made default and some random trials to the full, saves the winner, prints the table.
@@ -111,8 +115,10 @@ pub(crate) fn close(
         _ => e,
     })?;
 
-    let mut rows: Vec<Row> =
-        names.into_iter().map(|name| Row { name, test_scores: Vec::new(), parameters: 0.0, madds: 0.0 }).collect();
+    let mut rows: Vec<Row> = names
+        .into_iter()
+        .map(|name| Row { name, test_scores: Vec::new(), parameters: 0.0, madds: 0.0, latency_ms: None })
+        .collect();
     let mut failures = Vec::new();
     for (job, trained) in todo.iter().zip(&trained) {
         let row = &mut rows[job.row];
@@ -131,6 +137,10 @@ pub(crate) fn close(
         let n = row.test_scores.len().max(1) as f64;
         row.parameters /= n;
         row.madds /= n;
+    }
+    // Measured now that nothing else runs.
+    for (i, row) in rows.iter_mut().enumerate() {
+        row.latency_ms = latency(todo.iter().filter(|job| job.row == i), &*family, config)?;
     }
     let results = serde_json::json!({"event": "result", "rows": rows, "failures": failures, "winner": winner.number, "model": weights});
     output.json(&results);
@@ -156,6 +166,23 @@ pub(crate) fn close(
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));
     Ok(())
+}
+
+/// The mean latency of the networks of these trainings in milliseconds, measured and predicted; nothing without a calibration.
+fn latency<'a>(jobs: impl Iterator<Item = &'a Job>, family: &dyn Family, config: &Config) -> Result<Option<[f64; 2]>> {
+    let Some(calibration) = &config.calibration else { return Ok(None) };
+    let mut networks: Vec<&Architecture> = Vec::new();
+    for job in jobs {
+        if !networks.contains(&&job.architecture) {
+            networks.push(&job.architecture);
+        }
+    }
+    let mut sums = [0.0; 2];
+    for architecture in &networks {
+        sums[0] += latency::measure(family, architecture, &config.task, calibration.batch)?;
+        sums[1] += calibration.predict(family, architecture, &config.task)?.seconds;
+    }
+    Ok(Some(sums.map(|sum| 1e3 * sum / networks.len().max(1) as f64)))
 }
 
 /// The least memory, in bytes, that would have let one more trial begin.
@@ -291,10 +318,17 @@ fn table(rows: &[Row], objective: &Objective) -> String {
     let cells = rows.iter().map(|row| {
         let score = Summary::of(&row.test_scores).map_or_else(String::new, |s| s.to_string());
         let runs = row.test_scores.len().to_string();
-        vec![row.name.clone(), score, runs, output::short(row.parameters), output::short(row.madds)]
+        let costs = [output::short(row.parameters), output::short(row.madds)];
+        let latency = row.latency_ms.map(|both| both.map(|ms| output::latency(1e-3 * ms)));
+        [row.name.clone(), score, runs].into_iter().chain(costs).chain(latency.into_iter().flatten()).collect()
     });
     let score = format!("test {}", objective.metric);
-    output::table(&["", &score, "runs", "parameters", "multiply-adds"], &[1, 2, 3, 4], cells.collect())
+    let mut header = vec!["", &score, "runs", "parameters", "multiply-adds"];
+    if rows.iter().any(|row| row.latency_ms.is_some()) {
+        header.extend(["latency", "predicted"]);
+    }
+    let right: Vec<usize> = (1..header.len()).collect();
+    output::table(&header, &right, cells.collect())
 }
 
 /// Whether the winner is better than the hand-made default, in a sentence.
@@ -353,10 +387,14 @@ pub(crate) fn search_verdict(trials: &[Trial], objective: &Objective) -> String 
         shown(&random),
         at_random.n
     );
-    let unit = Unit::of(objective);
+    // What is weighed against costs has no unit.
+    let (unit, reward) = match objective.tradeoff {
+        Some(_) => (Unit::Plain, " by their reward"),
+        None => (Unit::of(objective), ""),
+    };
     match Difference::of(&by_choice, &at_random) {
         Some(d) if d.is_above() => format!(
-            "In the search the agent's choices were {} ± {}{} better than random ones ({figures}).",
+            "In the search the agent's choices were {} ± {}{} better than random ones{reward} ({figures}).",
             unit.amount(d.mean),
             unit.amount(d.half_width),
             unit.name()

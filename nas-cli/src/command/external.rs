@@ -27,6 +27,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let jobs = search::Workers::new(args.jobs, None)?.jobs;
     let limits = search::limits(args.trials, args.time)?;
     let Measured { program, space, objective, early_stopping } = measured(&settings, &args.program, limits)?;
+    let objective = super::goals::weigh(objective, &args.goals, true)?;
     let seed = Seed::new(settings.seed.unwrap_or(0));
     let agent = settings.agent.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
     let strategy = nas_rl::strategy(&agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
@@ -42,6 +43,9 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     output.line(format!("program  {}", program.evaluator.join(" ")));
     output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
     output.line(format!("search   agent {agent}, seed {}, {}", seed.value(), budget.join(" or ")));
+    if let Some(tradeoff) = &objective.tradeoff {
+        output.line(format!("reward   {} by {tradeoff}", objective.metric));
+    }
     if let Some(warm_start) = &warm_start {
         output.line(super::warm_start::line(warm_start));
     }

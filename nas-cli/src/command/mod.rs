@@ -1,12 +1,15 @@
 //! The commands, one a file.
 
 mod bench;
+mod calibrate;
 mod closing;
 mod compare;
 mod completions;
 mod data;
 mod evaluate;
 mod external;
+mod goals;
+mod pareto;
 mod policy;
 mod predict;
 mod resume;
@@ -33,6 +36,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
         Some(Command::Studies(args)) => studies::run(&args, output),
         Some(Command::Status(args)) => status::run(&args, output),
         Some(Command::Trials(args)) => trials::run(&args, output),
+        Some(Command::Pareto(args)) => pareto::run(&args, output),
         Some(Command::Policy(args)) => policy::run(&args, output),
         Some(Command::Show(args)) => show::run(&args, output),
         Some(Command::Train(args)) => train::run(&args, output),
@@ -40,6 +44,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<()> {
         Some(Command::Predict(args)) => predict::run(&args, output),
         Some(Command::Space(space)) => space::run(&space, output),
         Some(Command::Data(data)) => data::run(&data, output),
+        Some(Command::Calibrate(args)) => calibrate::run(&args, output),
         Some(Command::Compare(args)) => compare::run(*args, output),
         Some(Command::Bench(args)) => bench::run(&args, output),
         Some(Command::Completions(args)) => completions::run(&args),

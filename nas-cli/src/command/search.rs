@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nas_core::{
-    Budget, EarlyStopping, Evaluator, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
+    Budget, EarlyStopping, Evaluator, Objective, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
     StudyRecord, Trial, WarmStart,
 };
 use nas_nn::data::{Dataset, TrainTest};
@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::output::{self, Output};
 use crate::progress::{Limits, Progress};
 use crate::study_folder::{StudyFolder, finished};
-use crate::{interrupt, log};
+use crate::{calibration, interrupt, log};
 
 /// The time a search takes unless asked otherwise.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
@@ -55,6 +55,7 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let from = settings.warm_start.clone();
     let Networks { config, space, data, early_stopping } =
         networks(Source::of(args.data.as_deref(), args.demo, &args.columns)?, settings, limits, workers)?;
+    let objective = super::goals::weigh(config.task.objective(), &args.goals, config.calibration.is_some())?;
     let strategy = nas_rl::strategy(&config.agent, &space, seed).map_err(|e| Error::usage(e.to_string()))?;
     let warm_start = super::warm_start::read(from.as_deref(), &config.agent, &space)?;
     let (train, validation) = split(&data.train, &config, seed)?;
@@ -62,10 +63,22 @@ pub(crate) fn run(args: cli::Search, output: Output) -> Result<()> {
     let folder = StudyFolder::create(args.study.as_deref(), &config.source.name())?;
     log::to(folder.path())?;
     let parts = (train.len(), validation.len());
-    header(output, &config, early_stopping, warm_start.as_ref(), &space, seed, &data, parts, limits, folder.path());
+    header(
+        output,
+        &config,
+        &objective,
+        early_stopping,
+        warm_start.as_ref(),
+        &space,
+        seed,
+        &data,
+        parts,
+        limits,
+        folder.path(),
+    );
     let record = StudyRecord {
         space,
-        objective: config.task.objective(),
+        objective,
         seed,
         strategy: config.agent.clone(),
         lag: LAG,
@@ -111,6 +124,7 @@ pub(super) fn networks(source: Source, settings: cli::Settings, limits: Limits, 
         final_seeds: positive("--final-seeds", settings.final_seeds.unwrap_or(3))?,
         max_memory: settings.max_memory.unwrap_or_else(|| default_memory(workers.jobs)),
         inherit: settings.inherit,
+        calibration: calibration::usable()?,
         trials: limits.trials,
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
@@ -148,6 +162,10 @@ pub(super) fn trainer(
     let trainer =
         ChildTrainer::new(family, config.task.clone(), train, validation, config.search.clone(), config.max_memory)
             .threads(workers.threads_of(workers.jobs));
+    let trainer = match &config.calibration {
+        Some(calibration) => trainer.calibration(calibration.clone()),
+        None => trainer,
+    };
     if !config.inherit {
         return Ok(trainer);
     }
@@ -170,7 +188,7 @@ pub(crate) fn run_study(
     folder: &StudyFolder,
     output: Output,
 ) -> Result<()> {
-    let progress = Progress::new(output, limits, &study.record().objective.metric, study.trials());
+    let progress = Progress::new(output, limits, study.record(), study.trials());
     progress.heading();
     let budget = Budget { trials: limits.trials, time: limits.time };
     let outcome = study.run(evaluator, &budget, jobs, &progress, interrupt::flag());
@@ -255,6 +273,7 @@ fn default_memory(jobs: usize) -> u64 {
 fn header(
     output: Output,
     config: &Config,
+    objective: &Objective,
     early_stopping: Option<EarlyStopping>,
     warm_start: Option<&WarmStart>,
     space: &nas_core::SearchSpace,
@@ -264,7 +283,7 @@ fn header(
     limits: Limits,
     folder: &Path,
 ) {
-    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
+    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "objective": objective, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
     output.line(format!("data     {}: {}", data.source, config.task));
     output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
     output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
@@ -279,6 +298,9 @@ fn header(
         config.search.epochs,
         early_stopping.map_or_else(String::new, |rule| format!(", early stopping {rule}"))
     ));
+    if let Some(tradeoff) = &objective.tradeoff {
+        output.line(format!("reward   {} by {tradeoff}", objective.metric));
+    }
     if let Some(warm_start) = warm_start {
         output.line(super::warm_start::line(warm_start));
     }

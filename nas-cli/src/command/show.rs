@@ -2,12 +2,13 @@
 
 use nas_core::{Architecture, Trial, TrialState};
 use nas_nn::evaluator;
-use nas_nn::family::{self, Family, Task};
+use nas_nn::family::{self, Family};
 use nas_nn::program::Rates;
 
 use super::warm_start;
+use crate::calibration;
 use crate::cli;
-use crate::config::Work;
+use crate::config::{Config, Work};
 use crate::error::Result;
 use crate::output::{self, Output};
 use crate::study_folder::{self, StudyFolder};
@@ -17,13 +18,16 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
     let (record, work, trials) = StudyFolder::new(&args.study).read()?;
     let Some(name) = &args.trial else {
         output.json(&record);
+        let (work, calibration) = work.without_calibration();
         let settings = toml::to_string(&work).unwrap_or_else(|e| e.to_string());
         output.answer(format!(
-            "# {}: agent {}, seed {}{}\n{settings}\n{}",
+            "# {}: agent {}, seed {}{}{}{}\n{settings}\n{}",
             args.study.display(),
             record.strategy,
             record.seed.value(),
             record.warm_start.as_ref().map_or_else(String::new, |warm| format!("\n# {}", warm_start::line(warm))),
+            record.objective.tradeoff.as_ref().map_or_else(String::new, |t| format!("\n# reward by {t}")),
+            calibration.map_or_else(String::new, |c| format!("\n# latencies by the calibration {}", c.checksum)),
             record.space.to_toml()
         ));
         return Ok(());
@@ -36,7 +40,7 @@ pub(crate) fn run(args: &cli::Show, output: Output) -> Result<()> {
         work if args.program => Box::new(work.networks(&args.study)?),
         Work::Program(_) => return Ok(()),
     };
-    output.answer(format!("\n{}", network(&*family::of(&record.space)?, &trial.architecture, &config.task)?));
+    output.answer(format!("\n{}", network(&*family::of(&record.space)?, &config, &trial.architecture)?));
     if args.program {
         let family = family::of(&record.space)?;
         let batch = config.search.batch;
@@ -70,12 +74,25 @@ fn about(trial: &Trial) -> String {
 }
 
 /// The network by its parts, each with the shape it yields and what it costs, and the whole.
-fn network(family: &dyn Family, architecture: &Architecture, task: &Task) -> Result<String> {
-    let (parts, total) = family::outline(family, architecture, task)?;
+fn network(family: &dyn Family, config: &Config, architecture: &Architecture) -> Result<String> {
+    let (parts, total) = family::outline(family, architecture, &config.task)?;
     let rows = parts.into_iter().map(|part| {
         let (parameters, madds) = (part.cost.parameters as f64, part.cost.madds as f64);
         vec![part.path, part.shape.to_string(), output::short(parameters), output::short(madds), part.ops.join(" ")]
     });
     let header = ["part", "yields", "parameters", "madds", "operations"];
-    Ok(format!("{}\n\n{total}", output::table(&header, &[2, 3], rows.collect())))
+    // A study that began without a calibration is told by that of today.
+    let calibration = config.calibration.clone().map_or_else(calibration::usable, |own| Ok(Some(own)))?;
+    let latency = calibration.map(|calibration| -> Result<String> {
+        let latency = calibration.predict(family, architecture, &config.task)?;
+        let rough = if latency.unmeasured.is_empty() {
+            String::new()
+        } else {
+            format!("; roughly, for {} were never measured", latency.unmeasured.join(", "))
+        };
+        let batch = if calibration.batch == 1 { String::new() } else { format!(" for {} examples", calibration.batch) };
+        Ok(format!(", {}{batch} predicted on one thread{rough}", output::latency(latency.seconds)))
+    });
+    let latency = latency.transpose()?.unwrap_or_default();
+    Ok(format!("{}\n\n{total}{latency}", output::table(&header, &[2, 3], rows.collect())))
 }

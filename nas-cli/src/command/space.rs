@@ -1,9 +1,10 @@
 //! `nas space`: search spaces, built in or from a file.
 
 use nas_core::{Architecture, Purpose, SearchSpace, Seed};
-use nas_nn::evaluator::{TrainingCost, training_cost};
+use nas_nn::evaluator::{LATENCY, TrainingCost, training_cost};
 use nas_nn::family::{self, Blocks, Family};
 
+use crate::calibration;
 use crate::cli;
 use crate::config;
 use crate::error::Result;
@@ -85,6 +86,20 @@ fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()>
         }));
         let cells = [found[0], least, median, most, found[1], default[i]].map(|n| output::short(n as f64));
         rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
+    }
+    if let Some(calibration) = calibration::usable()? {
+        let latency = |architecture: &Architecture| calibration.predict(family, architecture, &task);
+        let all = drawn.iter().map(|architecture| Ok(latency(architecture)?.seconds));
+        let mut all: Vec<f64> = all.collect::<Result<_>>()?;
+        all.sort_by(f64::total_cmp);
+        let figures =
+            [all[0], all[all.len() / 2], all[all.len() - 1], latency(&family.default_architecture())?.seconds];
+        let [least, median, most, default] = figures.map(|seconds| 1e3 * seconds);
+        output.json(
+            &serde_json::json!({"figure": LATENCY, "least": least, "median": median, "most": most, "default": default}),
+        );
+        let cells = figures.map(output::latency);
+        rows.push(std::iter::once("predicted latency".to_owned()).chain(cells).collect());
     }
     let slots = space.slots();
     let decisions =

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use nas_core::{STOPPED_AT, Trial, TrialState};
+use nas_nn::evaluator::LATENCY;
 
 use crate::cli::{self, Sort};
 use crate::error::{Error, Kind, Result};
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
         }),
         Sort::Parameters => trials.sort_by(by("parameters")),
         Sort::Madds => trials.sort_by(by("madds")),
+        Sort::Latency => trials.sort_by(by(LATENCY)),
     }
     if args.csv {
         return csv(&trials);
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
     for trial in &trials {
         output.json(trial);
     }
+    let has_latency = trials.iter().any(|trial| trial.metric(LATENCY).is_some());
     let rows = trials.iter().map(|trial| {
         let figure = |name: &str| trial.metric(name).map_or_else(|| "-".to_owned(), output::short);
         let state = match &trial.state {
@@ -49,19 +52,18 @@ pub(crate) fn run(args: &cli::Trials, output: Output) -> Result<()> {
             }
             TrialState::Failed { failure } => failure.to_string(),
         };
-        vec![
-            trial.number.to_string(),
-            state,
-            figure("parameters"),
-            figure("madds"),
-            format!("{:.1}", trial.seconds),
-            trial.origin.to_string(),
-            progress::describe(trial),
-        ]
+        let latency = || trial.metric(LATENCY).map_or_else(|| "-".to_owned(), |ms| output::latency(1e-3 * ms));
+        let mut cells = vec![trial.number.to_string(), state, figure("parameters"), figure("madds")];
+        cells.extend(has_latency.then(latency));
+        cells.extend([format!("{:.1}", trial.seconds), trial.origin.to_string(), progress::describe(trial)]);
+        cells
     });
-    let header = ["trial", metric, "parameters", "madds", "seconds", "chosen by", "architecture"];
+    let mut header = vec!["trial", metric, "parameters", "madds"];
+    header.extend(has_latency.then_some("latency"));
+    header.extend(["seconds", "chosen by", "architecture"]);
     if !trials.is_empty() {
-        output.answer(output::table(&header, &[0, 1, 2, 3, 4], rows.collect()));
+        let right: Vec<usize> = (0..header.len() - 2).collect();
+        output.answer(output::table(&header, &right, rows.collect()));
     }
     Ok(())
 }

@@ -9,15 +9,20 @@ use nas_core::{Architecture, Evaluator, Failure, Metrics, Purpose, Reporter, Tri
 use crate::data::{Dataset, Preparation};
 use crate::family::{self, Family, FamilyError, Task};
 use crate::graph::{Cost, Graph};
+use crate::latency::Calibration;
 use crate::train::{self, Evaluation, Listener, Recipe, TrainError, TrainOptions};
 use crate::{Params, Plan};
 
 pub use inheritance::Inheritance;
 
+/// The metric of a predicted latency: milliseconds for a batch as it was calibrated, usually one example.
+pub const LATENCY: &str = "latency_ms";
+
 /// Trains the child network of a trial on one part of the data and measures it on another.
 ///
 /// Its metrics: those of [`Evaluation`] on the validation part, `train_loss`, `parameters`, `madds` (multiply-adds for one
-/// example), `memory` (bytes to train it), and `inherited` if children [inherit](ChildTrainer::inheriting).
+/// example), `memory` (bytes to train it), `inherited` if children [inherit](ChildTrainer::inheriting), and with a [`Calibration`]
+/// `latency_ms` (predicted, not measured: it follows from the trial and the calibration alone).
 pub struct ChildTrainer {
     family: Arc<dyn Family>,
     task: Task,
@@ -28,6 +33,7 @@ pub struct ChildTrainer {
     max_memory: u64,
     threads: usize,
     inheritance: Option<Inheritance>,
+    calibration: Option<Calibration>,
 }
 
 /// What an architecture costs, known before it is trained.
@@ -81,7 +87,19 @@ impl ChildTrainer {
         max_memory: u64,
     ) -> Self {
         let preparation = train.prepare();
-        ChildTrainer { family, task, train, validation, preparation, recipe, max_memory, threads: 1, inheritance: None }
+        let (threads, calibration, inheritance) = (1, None, None);
+        ChildTrainer {
+            family,
+            task,
+            train,
+            validation,
+            preparation,
+            recipe,
+            max_memory,
+            threads,
+            calibration,
+            inheritance,
+        }
     }
 
     /// The same with `threads` threads for each child; 1 is fastest while there are as many children at a time as cores.
@@ -96,6 +114,12 @@ impl ChildTrainer {
     #[must_use]
     pub fn inheriting(self, inheritance: Inheritance) -> Self {
         ChildTrainer { inheritance: Some(inheritance), ..self }
+    }
+
+    /// The same with `latency_ms` among the metrics, predicted by `calibration`.
+    #[must_use]
+    pub fn calibration(self, calibration: Calibration) -> Self {
+        ChildTrainer { calibration: Some(calibration), ..self }
     }
 
     /// The recipe every child is trained by, but for what its architecture [decides](crate::family::TRAINING_DECISIONS) of it.
@@ -113,6 +137,14 @@ impl Evaluator for ChildTrainer {
         if cost.memory > self.max_memory {
             return Err(Failure::OutOfMemory { needed: cost.memory, limit: self.max_memory });
         }
+        let mut costs = Metrics::new()
+            .with("parameters", cost.cost.parameters as f64)
+            .with("madds", cost.cost.madds as f64)
+            .with("memory", cost.memory as f64);
+        if let Some(calibration) = &self.calibration {
+            let latency = calibration.predict(&*self.family, &trial.architecture, &self.task).map_err(infeasible)?;
+            costs.set(LATENCY, latency.milliseconds());
+        }
         let graph = Graph::new();
         let smoothing = recipe.label_smoothing;
         let network =
@@ -129,8 +161,14 @@ impl Evaluator for ChildTrainer {
         let measure = |params: &Params| {
             train::evaluate(&graph, network.answer, params, &self.validation, &self.preparation, self.threads)
         };
-        let mut progress =
-            Progress { report, epochs: self.recipe.epochs, measure: &measure, stopped: None, refused: None };
+        let mut progress = Progress {
+            report,
+            epochs: self.recipe.epochs,
+            measure: &measure,
+            costs: &costs,
+            stopped: None,
+            refused: None,
+        };
         let trained = train::train(
             &graph,
             network.loss,
@@ -152,11 +190,7 @@ impl Evaluator for ChildTrainer {
             inheritance.keep(trial.number, &trial.architecture, &params)?;
         }
         let metrics = inherited.into_iter().fold(evaluation.metrics, |metrics, share| metrics.with("inherited", share));
-        Ok(metrics
-            .with("train_loss", f64::from(train_loss))
-            .with("parameters", cost.cost.parameters as f64)
-            .with("madds", cost.cost.madds as f64)
-            .with("memory", cost.memory as f64))
+        Ok(metrics.and(&costs).with("train_loss", f64::from(train_loss)))
     }
 }
 
@@ -165,6 +199,8 @@ struct Progress<'a, 'r> {
     epochs: u32,
     /// How good the network is with these parameters.
     measure: &'a dyn Fn(&Params) -> Result<Evaluation, TrainError>,
+    /// What it costs, which the reward may depend on.
+    costs: &'a Metrics,
     /// How good it was when it was stopped.
     stopped: Option<Evaluation>,
     /// Why it could not be judged.
@@ -181,7 +217,7 @@ impl Listener for Progress<'_, '_> {
             return Ok(true);
         }
         let evaluation = (self.measure)(params)?;
-        let goes_on = self.report.goes_on(epoch, &evaluation.metrics);
+        let goes_on = self.report.goes_on(epoch, &evaluation.metrics.clone().and(self.costs));
         if goes_on != Ok(true) {
             self.stopped = Some(evaluation);
         }

@@ -16,7 +16,7 @@ use crate::train::Recipe;
 #[derive(Debug, Clone, Copy)]
 pub struct Rnn;
 
-const LEARNING_RATE: f32 = 5e-3;
+const LEARNING_RATE: f32 = 1.6e-2;
 
 /// The most layers, which a space file may not exceed.
 const DEEPEST: usize = 16;

@@ -100,6 +100,10 @@ impl Op for Attend {
         "attention"
     }
 
+    fn variant(&self) -> String {
+        format!("{} heads", self.heads)
+    }
+
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         let operands = if self.packed { 1 } else { 3 };
         if x[..operands].iter().any(|x| x.rank() != 2 || x.is_empty() || !x.is_batched()) {

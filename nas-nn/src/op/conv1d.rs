@@ -97,6 +97,10 @@ impl Op for Conv1d {
         "conv1d"
     }
 
+    fn variant(&self) -> String {
+        conv2d::variant(&self.kernel.to_string(), self.stride, self.dilation, self.groups, self.filters)
+    }
+
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         let [channels, length] = sequence(x[0])?;
         let Conv1d { filters, kernel, groups, .. } = *self;

@@ -108,6 +108,11 @@ impl Op for Conv2d {
         "conv2d"
     }
 
+    fn variant(&self) -> String {
+        let [height, width] = self.kernel;
+        variant(&format!("{height}x{width}"), self.stride[0], self.dilation[0], self.groups, self.filters)
+    }
+
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         let [channels, height, width] = x[0].image()?;
         let numbers = [self.filters, self.kernel[0], self.kernel[1], self.stride[0], self.dilation[0], self.groups];
@@ -205,6 +210,17 @@ fn filters(geometry: &kernel::Conv2d) -> kernel::Channels {
     kernel::Channels { batch: geometry.batch, channels: geometry.filters, inner: geometry.output().iter().product() }
 }
 
+/// The settings of a convolution that choose its loops: `3x3`, `5x5 /2 depthwise`.
+pub(super) fn variant(kernel: &str, stride: usize, dilation: usize, groups: usize, filters: usize) -> String {
+    let by = |mark: &str, n: usize| if n == 1 { String::new() } else { format!(" {mark}{n}") };
+    let groups = match groups {
+        1 => "",
+        n if n == filters => " depthwise",
+        _ => " grouped",
+    };
+    format!("{kernel}{}{}{groups}", by("/", stride), by("dilation ", dilation))
+}
+
 impl<'g> Var<'g> {
     /// A convolution of an image value; its weight is `conv2d.weight`, [filters, channels / groups, height, width].
     pub fn conv(self, conv: Conv2d) -> Var<'g> {
@@ -243,6 +259,14 @@ mod tests {
         gradcheck(&[&[4, 5, 5]], |v| v[0].conv(Conv2d::new(6, 3).groups(2).dilation(2)));
         gradcheck(&[&[2, 4, 7]], |v| v[0].conv(Conv2d::new(3, 1).kernel(1, 5).padding([0, 1, 1, 2])));
         gradcheck(&[&[2, 7, 6]], |v| v[0].conv(Conv2d::new(2, 5).stride(2).bias(true)));
+    }
+
+    #[test]
+    fn variants() {
+        let variant = |conv: Conv2d| conv.variant();
+        assert_eq!(variant(Conv2d::new(8, 3)), "3x3");
+        assert_eq!(variant(Conv2d::new(8, 5).stride(2).groups(8)), "5x5 /2 depthwise");
+        assert_eq!(variant(Conv2d::new(8, 1).kernel(1, 7).groups(2).dilation(2)), "1x7 dilation 2 grouped");
     }
 
     #[test]

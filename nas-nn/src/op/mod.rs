@@ -151,6 +151,12 @@ pub trait Op: std::any::Any + std::fmt::Debug + Send + Sync {
         0
     }
 
+    /// The settings beside the shapes that choose which loops it runs, for people: `3x3`, `4 heads`. Predicted latencies are learned
+    /// for each apart.
+    fn variant(&self) -> String {
+        String::new()
+    }
+
     /// What the backward pass reads again.
     fn keeps(&self) -> Keeps {
         Keeps::NOTHING

@@ -38,6 +38,10 @@ impl Op for Pool2d {
         if self.maximum { "max_pool2d" } else { "avg_pool2d" }
     }
 
+    fn variant(&self) -> String {
+        format!("{0}x{0} /{1}", self.kernel, self.stride)
+    }
+
     fn shape(&self, x: &[&Shape]) -> Result<Shape, String> {
         let [channels, height, width] = x[0].image()?;
         if self.kernel == 0 || self.stride == 0 || self.padding >= self.kernel {

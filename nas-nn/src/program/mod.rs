@@ -41,6 +41,7 @@ use list::Rooms;
 use pass::States;
 pub(crate) use plan::root_of;
 use profile::Clocks;
+pub(crate) use step::Step;
 
 /// A [`Graph`] compiled for one batch size.
 ///
@@ -341,6 +342,11 @@ impl Program {
     pub fn profile(&self) -> Option<Profile> {
         let clocks = self.clocks.as_ref()?;
         Some(Profile::new(clocks, self.plan.forward_steps(), self.plan.backward_order(), self.plan.batch()))
+    }
+
+    /// Seconds of the fastest forward pass of each step since [`Program::start_profile`], in order; nothing before that.
+    pub(crate) fn fastest_steps(&self) -> Option<Vec<f64>> {
+        self.clocks.as_ref().map(Clocks::least)
     }
 
     fn check(&self, params: &Params) -> Result<(), FeedError> {

@@ -23,6 +23,8 @@ pub enum Pass {
 #[derive(Debug)]
 pub(super) struct Clocks {
     forward: Vec<Duration>,
+    /// The fastest forward pass of each step.
+    least: Vec<Duration>,
     backward: Vec<Duration>,
     forwards: u32,
     backwards: u32,
@@ -32,6 +34,7 @@ impl Clocks {
     pub(super) fn new(steps: usize) -> Self {
         Clocks {
             forward: vec![Duration::ZERO; steps],
+            least: vec![Duration::MAX; steps],
             backward: vec![Duration::ZERO; steps],
             forwards: 0,
             backwards: 0,
@@ -47,8 +50,18 @@ impl Clocks {
     }
 
     pub(super) fn add(&mut self, pass: Pass, step: usize, begin: Instant) {
-        let clocks = if pass == Pass::Forward { &mut self.forward } else { &mut self.backward };
-        clocks[step] += begin.elapsed();
+        let elapsed = begin.elapsed();
+        if pass == Pass::Forward {
+            self.forward[step] += elapsed;
+            self.least[step] = self.least[step].min(elapsed);
+        } else {
+            self.backward[step] += elapsed;
+        }
+    }
+
+    /// Seconds of the fastest forward pass of each step.
+    pub(super) fn least(&self) -> Vec<f64> {
+        self.least.iter().map(Duration::as_secs_f64).collect()
     }
 }
 

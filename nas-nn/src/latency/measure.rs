@@ -1,0 +1,116 @@
+//! Measured networks: each step of an inference program, and the program as a whole.
+
+use std::time::{Duration, Instant};
+
+use nas_core::{Architecture, Purpose, Seed};
+use rand::RngExt as _;
+
+use super::law::Work;
+use crate::family::{self, Family, FamilyError, Task};
+use crate::graph::Graph;
+use crate::params::Params;
+use crate::program::{Feed, Program};
+
+/// Runs of a program are over when so many have found nothing faster…
+const QUIET_RUNS: usize = 8;
+/// …by this share,
+const FASTER: f64 = 0.02;
+/// and so much time has gone by.
+const TIME: Duration = Duration::from_millis(6);
+/// No program is run more often than that: a machine that is never quiet is measured as it is.
+const MOST_RUNS: usize = 200;
+
+/// A network whose inference was measured.
+pub(super) struct Measured {
+    pub(super) family: &'static str,
+    /// Seconds of the fastest run.
+    pub(super) seconds: f64,
+    pub(super) steps: Vec<MeasuredStep>,
+}
+
+/// A step with the seconds of its fastest run.
+pub(super) struct MeasuredStep {
+    pub(super) work: Work,
+    pub(super) seconds: f64,
+}
+
+impl Measured {
+    pub(super) fn of(
+        family: &dyn Family,
+        architecture: &Architecture,
+        task: &Task,
+        batch: usize,
+    ) -> Result<Self, FamilyError> {
+        let mut network = Network::new(family, architecture, task, batch)?;
+        let seconds = network.fastest();
+        network.program.start_profile();
+        network.fastest();
+        let fastest = network.program.fastest_steps().unwrap_or_default();
+        let steps = network.program.plan().forward_steps().zip(fastest);
+        let steps = steps.map(|(step, seconds)| MeasuredStep { work: Work::of(step, batch), seconds }).collect();
+        Ok(Measured { family: family.name(), seconds, steps })
+    }
+}
+
+/// Seconds that inference with the network that `architecture` describes takes for a batch of `batch` examples on this thread: the
+/// fastest of many runs, so that what else the machine does matters little. Its parameters are random, of which the time does not depend.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn measure(
+    family: &dyn Family,
+    architecture: &Architecture,
+    task: &Task,
+    batch: usize,
+) -> Result<f64, FamilyError> {
+    let mut network = Network::new(family, architecture, task, batch)?;
+    Ok((0..3).map(|_| network.fastest()).fold(f64::INFINITY, f64::min))
+}
+
+/// A network with random parameters and something to run it on.
+struct Network {
+    program: Program,
+    params: Params,
+    names: Vec<&'static str>,
+    values: Vec<Vec<f32>>,
+    batch: usize,
+}
+
+impl Network {
+    fn new(family: &dyn Family, architecture: &Architecture, task: &Task, batch: usize) -> Result<Self, FamilyError> {
+        let graph = Graph::new();
+        let answer = family::model(&graph, family, architecture, task, 0.0)?.answer;
+        let mut rng = Seed::new(0).stream(Purpose::Init, 0);
+        let params = Params::init(&graph, &mut rng);
+        let program = Program::eval(&graph, &[answer], batch)?;
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for field in task.inputs() {
+            let draw = |_| match field.classes {
+                Some(classes) => rng.random_range(0..classes) as f32,
+                None => rng.random_range(-1.0..1.0),
+            };
+            names.push(field.name);
+            values.push((0..batch * field.len()).map(draw).collect());
+        }
+        Ok(Network { program, params, names, values, batch })
+    }
+
+    /// Seconds of the fastest of many runs.
+    fn fastest(&mut self) -> f64 {
+        let feed = self.names.iter().zip(&self.values);
+        let feed = feed.fold(Feed::new(self.batch), |feed, (name, values)| feed.with(name, values));
+        let begun = Instant::now();
+        let (mut fastest, mut quiet) = (f64::INFINITY, 0);
+        for _ in 0..MOST_RUNS {
+            let begin = Instant::now();
+            self.program.run(&feed, &self.params).expect("the feed is made for the task");
+            let seconds = begin.elapsed().as_secs_f64();
+            quiet = if seconds < (1.0 - FASTER) * fastest { 0 } else { quiet + 1 };
+            fastest = fastest.min(seconds);
+            if quiet >= QUIET_RUNS && begun.elapsed() >= TIME {
+                break;
+            }
+        }
+        fastest
+    }
+}
