@@ -58,7 +58,7 @@ pub(crate) fn run(args: &cli::Calibrate, output: Output) -> Result<()> {
         output::seconds(begun.elapsed().as_secs_f64())
     ));
     output.answer(table(&checks, &calibration.accuracy));
-    if calibration.accuracy.most > AIM {
+    if calibration.accuracy.p90 > AIM {
         output.answer(format!(
             "\nNot every prediction is good: nine in ten should be within {:.0} %. Measure again when the machine is idle.",
             100.0 * AIM
@@ -81,7 +81,7 @@ fn table(checks: &[Check], all: &Accuracy) -> String {
         let mut times: Vec<f64> = checks.iter().map(|check| check.measured).collect();
         times.sort_by(f64::total_cmp);
         let [first, last] = [times.first(), times.last()].map(|t| t.map_or_else(String::new, |t| output::latency(*t)));
-        let errors = [accuracy.median, accuracy.most, accuracy.worst].map(percent);
+        let errors = [accuracy.median, accuracy.p90, accuracy.worst].map(percent);
         [name.to_owned(), accuracy.networks.to_string(), first, last].into_iter().chain(errors).collect::<Vec<_>>()
     };
     let rows = family::families().into_iter().filter_map(|family| {

@@ -36,7 +36,7 @@ pub fn pareto_front(points: &[Vec<f64>], directions: &[Direction]) -> Vec<usize>
 /// The volume of all that some point dominates and that is better than `reference` in every goal (Zitzler & Thiele, 1998), exactly; its
 /// unit is the product of the goals' units. Points that are not better than the reference in every goal add nothing.
 ///
-/// By slices along the last goal, and so on: n² log n comparisons for n points and three goals.
+/// By slices along the last goal, and so on: n² log n comparisons for three goals and n points on the front.
 ///
 /// # Panics
 /// When a point or the reference has not a value for every goal.
@@ -47,7 +47,10 @@ pub fn hypervolume(points: &[Vec<f64>], directions: &[Direction], reference: &[f
         let sides = point.iter().zip(reference).zip(directions);
         sides.map(|((x, r), d)| d.signed(*x) - d.signed(*r)).collect::<Vec<f64>>()
     });
-    volume(boxes.filter(|sides| sides.iter().all(|&side| side > 0.0)).collect(), directions.len())
+    let boxes: Vec<Vec<f64>> = boxes.filter(|sides| sides.iter().all(|&side| side > 0.0)).collect();
+    // A box inside another one adds nothing, and most are.
+    let front = pareto_front(&boxes, &vec![Direction::Maximize; directions.len()]);
+    volume(front.into_iter().map(|i| boxes[i].clone()).collect(), directions.len())
 }
 
 /// The volume of the union of boxes that have one corner at zero and the other at these points, in the first `goals` axes.

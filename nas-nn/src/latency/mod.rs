@@ -76,7 +76,7 @@ pub struct Accuracy {
     /// Half of the networks were nearer.
     pub median: f64,
     /// Nine in ten of the networks were nearer.
-    pub most: f64,
+    pub p90: f64,
     /// No network was farther off.
     pub worst: f64,
 }
@@ -140,7 +140,7 @@ impl Calibration {
             kernels: kernels(),
             batch,
             laws: laws(fitted),
-            accuracy: Accuracy { networks: 0, median: 0.0, most: 0.0, worst: 0.0 },
+            accuracy: Accuracy { networks: 0, median: 0.0, p90: 0.0, worst: 0.0 },
             checksum: String::new(),
         };
         let checks = checked.iter().map(|network| Check {
@@ -209,7 +209,7 @@ impl Accuracy {
         errors.sort_by(f64::total_cmp);
         let last = errors.len().saturating_sub(1) as f64;
         let at = |share: f64| errors.get((share * last).ceil() as usize).copied().unwrap_or(0.0);
-        Accuracy { networks: checks.len(), median: at(0.5), most: at(0.9), worst: at(1.0) }
+        Accuracy { networks: checks.len(), median: at(0.5), p90: at(0.9), worst: at(1.0) }
     }
 }
 

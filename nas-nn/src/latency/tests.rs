@@ -15,7 +15,7 @@ fn small() -> Calibration {
         kernels: kernels(),
         batch: 1,
         laws: laws(&measured.collect::<Vec<_>>()),
-        accuracy: Accuracy { networks: 0, median: 0.0, most: 0.0, worst: 0.0 },
+        accuracy: Accuracy { networks: 0, median: 0.0, p90: 0.0, worst: 0.0 },
         checksum: String::new(),
     };
     calibration.checksum = calibration.hash();
@@ -101,6 +101,6 @@ fn accuracy_by_hand() {
     let checks: Vec<Check> = [1.1, 0.8, 1.3, 1.0, 0.6].map(check).to_vec();
     let accuracy = Accuracy::of(&checks);
     let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
-    assert!(near(accuracy.median, 0.2) && near(accuracy.most, 0.4) && near(accuracy.worst, 0.4), "{accuracy:?}");
+    assert!(near(accuracy.median, 0.2) && near(accuracy.p90, 0.4) && near(accuracy.worst, 0.4), "{accuracy:?}");
     assert_eq!(Accuracy::of(&[]).median, 0.0);
 }
