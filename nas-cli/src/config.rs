@@ -255,7 +255,7 @@ fn is_file(path: &Path, name: &str) -> bool {
 }
 
 /// The longest file that is read for a space.
-const LONGEST: u64 = 2 << 20;
+const LONGEST: u64 = 1 << 19;
 
 /// The space in that file, and its text.
 pub(crate) fn read_space(path: &Path) -> Result<(SearchSpace, String)> {

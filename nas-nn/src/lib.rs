@@ -36,7 +36,8 @@
 //!
 //! Above the engine stand [`data`] (images, text, splits, augmentation), [`train`], the [`family`] modules (a search space, a
 //! builder, a hand-made default and recipes each), [`ChildTrainer`] (the evaluator of a study) and [`Network`] (trained,
-//! saved, loaded, used). Weights are shared by meeting the same path twice; an op is one file in [`op`].
+//! saved, loaded, used). A network of your own is a space file with blocks ([`family::Blocks`]) or, in Rust, an `impl Family`
+//! (`examples/family.rs`). Weights are shared by meeting the same path twice; an op is one file in [`op`].
 //!
 //! Not here: GPUs, large models, other languages' runtimes.
 

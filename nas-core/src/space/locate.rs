@@ -36,7 +36,9 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, key: &str) -> Option<(usize, &'a Spanne
 
 /// The same error with line and column of the decision of `text` that it is about, if it is about one.
 pub fn locate(text: &str, error: SpaceError) -> SpaceError {
-    if matches!(error, SpaceError::Toml(_) | SpaceError::At { .. }) {
+    let about = error.path().is_some()
+        || matches!(error, SpaceError::Name { .. } | SpaceError::Empty { .. } | SpaceError::Impossible { .. });
+    if !about || matches!(error, SpaceError::Toml(_) | SpaceError::At { .. }) {
         return error;
     }
     let place = DeTable::parse(text).ok().and_then(|table| offset(table.get_ref(), &error));

@@ -362,7 +362,7 @@ impl From<Requirement> for RawRequirement {
 }
 
 /// The longest text that is read, in bytes.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_TEXT: usize = 1 << 18;
 
 /// Reads the TOML form.
 pub(super) fn from_toml(text: &str) -> Result<Description, SpaceError> {

@@ -273,9 +273,9 @@ fn reduced(mut levels: Vec<Vec<Row>>, closable: &[bool]) -> (Vec<usize>, Vec<Vec
     }
     // Leaving a level out may leave states that nothing leads to.
     let mut reached: Vec<u32> = vec![0];
-    for level in 0..levels.len() {
+    for level in &mut levels {
         let mut numbers: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut rows: Vec<Row> = reached.iter().map(|&state| levels[level][state as usize].clone()).collect();
+        let mut rows: Vec<Row> = reached.iter().map(|&state| level[state as usize].clone()).collect();
         let mut next = Vec::new();
         for state in rows.iter_mut().flatten().flatten() {
             *state = *numbers.entry(*state).or_insert_with(|| {
@@ -283,7 +283,7 @@ fn reduced(mut levels: Vec<Vec<Row>>, closable: &[bool]) -> (Vec<usize>, Vec<Vec
                 next.len() as u32 - 1
             });
         }
-        levels[level] = rows;
+        *level = rows;
         reached = next;
     }
     (kept, levels)

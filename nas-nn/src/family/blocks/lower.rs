@@ -88,7 +88,7 @@ fn one(block: &mut Block, around: &[&[Decision]]) -> Result<Option<Decision>> {
         }
         Some(Attribute::Inline(times)) => {
             block.repeat = Some(Attribute::Reference(name.clone()));
-            Some(decision(&name, repeated(block, times, body)?))
+            Some(decision(&name, repeated(block, &times, body)?))
         }
         Some(Attribute::Reference(reference)) => {
             let counts = counts(&reference, around)
@@ -131,9 +131,9 @@ fn declare(attribute: &mut Attribute, name: &str) -> Option<Decision> {
 }
 
 /// How often `block` is there, with the decisions of each copy.
-fn repeated(block: &Block, times: Choice, body: Vec<Decision>) -> Result<Choice> {
+fn repeated(block: &Block, times: &Choice, body: Vec<Decision>) -> Result<Choice> {
     let at = [&block.at[..], &["repeat".to_owned()]].concat();
-    let Choice::Integer { low, high, step: 1 } = times else {
+    let &Choice::Integer { low, high, step: 1 } = times else {
         let message = "how often a block repeats is a range: { from = 1, to = 4 }, or \"$name\"".to_owned();
         return Err(Mistake { at, message });
     };

@@ -290,6 +290,8 @@ impl Family for Blocks {
 
     fn build<'g>(&self, architecture: &Architecture, task: &Task, inputs: &[Var<'g>]) -> Result<Var<'g>, FamilyError> {
         let (setup, form) = self.setup(task)?;
+        // Conditions ask whether a decision is open, so what a closed one is said to be must not count.
+        let architecture = &self.space.canonical(architecture)?;
         let made = Made { plan: &self.plan, architecture };
         let var = first_value(inputs, &task.inputs(), form);
         let answer = Run::new(&made, setup).network(&self.plan.pieces, Flow { form, var: Some(var) });

@@ -108,7 +108,7 @@ impl<'a, D: Decided> Run<'a, D> {
             return Ok(y);
         }
         let form = form::joined(&[y.form, x.form], false)
-            .map_err(|message| misfit(piece, piece.last, format!("it is skipped over, but {message}")))?;
+            .map_err(|message| misfit(piece, piece.last, &format!("it is skipped over, but {message}")))?;
         let sum = |y: Var<'g>, x: Var<'g>| y + if y.shape() == x.shape() { x } else { layer::project(x, form) };
         Ok(Flow { form, var: y.var.zip(x.var).map(|(y, x)| sum(y, x)) })
     }
@@ -145,7 +145,7 @@ impl<'a, D: Decided> Run<'a, D> {
                 let named = |piece: &&Piece| Setting::Name(piece.name.clone()) == chosen;
                 match pieces.iter().find(named) {
                     Some(chosen) => self.piece(chosen, x)?,
-                    None => return Err(misfit(piece, piece.number, format!("it has no block {chosen}"))),
+                    None => return Err(misfit(piece, piece.number, &format!("it has no block {chosen}"))),
                 }
             }
             Content::Branches(how, branches) => {
@@ -159,7 +159,7 @@ impl<'a, D: Decided> Run<'a, D> {
                 }
                 self.at = 2 * piece.last + 1;
                 let concat = self.setting(how)? == Setting::Name("concat".to_owned());
-                join(&all, concat).map_err(|message| misfit(piece, piece.last, message))?
+                join(&all, concat).map_err(|message| misfit(piece, piece.last, &message))?
             }
         };
         self.live.truncate(kept);
@@ -186,7 +186,7 @@ impl<'a, D: Decided> Run<'a, D> {
         })?;
         let sizes: Sizes<'_> = settings.sizes(x.form);
         let form = form::after(kind, &sizes, x.form, self.setup.causal)
-            .map_err(|message| misfit(piece, piece.number, message))?;
+            .map_err(|message| misfit(piece, piece.number, &message))?;
         Ok(Flow { form, var: x.var.map(|var| layer::build(kind, &settings, var, x.form, form, self.setup)) })
     }
 }
@@ -200,7 +200,7 @@ pub(super) fn decides(kind: &Kind, key: &str, widths: bool) -> bool {
     }
 }
 
-fn misfit(piece: &Piece, number: usize, message: String) -> Halt {
+fn misfit(piece: &Piece, number: usize, message: &str) -> Halt {
     Halt::Misfit(
         number,
         Mistake { at: piece.at.clone(), message: format!("\"{}\" does not fit: {message}", piece.path) },
