@@ -60,7 +60,7 @@ pub(crate) fn run(args: &cli::Calibrate, output: Output) -> Result<()> {
     output.answer(table(&checks, &calibration.accuracy));
     if calibration.accuracy.p90 > AIM {
         output.answer(format!(
-            "\nNot every prediction is good: nine in ten should be within {:.0} %. Measure again when the machine is idle.",
+            "\nNine in ten are not within {:.0} %: the table says which spaces to mistrust. A busy machine makes it worse.",
             100.0 * AIM
         ));
     }

@@ -4,6 +4,9 @@
 //! and those of its settings that choose the loops it runs: `conv2d 3x3`) take time by one law, a sum of what they do: multiply-adds,
 //! bytes, rows, and being called at all, each at a price that is fitted to measured steps of random networks ([`Calibration::measure`]).
 //!
+//! A step has the same price in every program. So a program of many thousands of steps, an unrolled recurrent cell, which outgrows the
+//! caches, takes longer than predicted, by half in the worst case seen; nine in ten networks of every other family were within 17 %.
+//!
 //! ```no_run
 //! use nas_nn::family::{CnnCell, Family as _};
 //! use nas_nn::latency::{self, Calibration};
