@@ -77,7 +77,9 @@ fn parameters_of_another_graph() {
     let mut foreign = Params::init(&other, &mut Rng::seed_from_u64(1));
     let before = foreign.clone();
     let text = program.gradients(&Feed::new(1), &mut foreign).unwrap_err().to_string();
-    assert_eq!(text, "the parameters belong to another graph");
+    let expected = "the parameters belong to another graph: expected 3 tensors of 17 numbers, got 2 of 10; the first difference: \
+                    expected \"linear.weight\" [4, 3], got \"linear.weight\" [4, 2]";
+    assert_eq!(text, expected);
     let updated = program.update(&mut foreign, &mut Sgd::new(0.1)).unwrap_err().to_string();
     assert_eq!(updated, text);
     let text = foreign.set("linear.weight", &[4, 3], &[0.0; 12]).unwrap_err().to_string();
