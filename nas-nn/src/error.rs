@@ -33,6 +33,16 @@ pub enum GraphError {
         /// The batch asked for.
         batch: usize,
     },
+    /// More memory than the system gives.
+    #[error(
+        "a program for batches of {batch} needs {bytes} bytes, more than the system gives; a smaller batch takes less"
+    )]
+    Memory {
+        /// The batch asked for.
+        batch: usize,
+        /// What the arena and the gradients take.
+        bytes: u64,
+    },
     /// A program that computes nothing.
     #[error("a program needs a loss or an output")]
     NoOutput,

@@ -6,8 +6,7 @@
 //! so a plain build is fast. Results equal PyTorch's to 1e-4 on recorded runs (`benches/tests/fixtures.rs`).
 //!
 //! ```
-//! use nas_nn::{Feed, Graph, Params, Program, layer::conv_bn_relu, optim::Sgd};
-//! use rand_chacha::rand_core::SeedableRng;
+//! use nas_nn::{Feed, Graph, Params, Program, Rng, SeedableRng, layer::conv_bn_relu, optim::Sgd};
 //!
 //! let graph = Graph::new();
 //! let image = graph.input("image", &[1, 8, 8]); // shapes are per example; the batch is added when it is compiled
@@ -17,7 +16,7 @@
 //! let loss = logits.cross_entropy(label);
 //! println!("{}", graph.cost());
 //!
-//! let mut params = Params::init(&graph, &mut nas_nn::Rng::seed_from_u64(1));
+//! let mut params = Params::init(&graph, &mut Rng::seed_from_u64(1));
 //! let mut program = Program::train(&graph, loss, &[], 4)?;
 //! let mut sgd = Sgd::new(0.1);
 //! let (images, labels) = (vec![0.5; 4 * 64], [3.0, 1.0, 4.0, 1.0]);
@@ -28,6 +27,8 @@
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Whole trainings in under 40 lines each stand in `nas-nn/examples`: `cargo run --release -p nas-nn --example cnn`, `lstm` and `transformer`.
 //!
 //! A program shares its steps among threads with the same bits ([`Program::set_threads`]), prints its plan ([`Plan::table`]) and says where the
 //! time went ([`Program::start_profile`]); it sums up parts of a batch ([`Program::accumulate`]) and clips gradients ([`Program::clip`]).
@@ -71,3 +72,6 @@ pub use program::{Feed, Plan, Program};
 
 /// The random generator of the engine: ChaCha with 8 rounds, whose output is specified and never changes.
 pub type Rng = rand_chacha::ChaCha8Rng;
+
+/// What begins an [`Rng`], as in `Rng::seed_from_u64(1)`; of the version that it is of, which a crate that names another lacks.
+pub use rand_chacha::rand_core::SeedableRng;

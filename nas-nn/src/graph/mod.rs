@@ -90,8 +90,10 @@ impl Graph {
     }
 
     /// An input of real numbers, `dims` for each example.
+    ///
+    /// The same name is the same input; of another shape or kind it is remembered as the graph's error.
     pub fn input(&self, name: &str, dims: &[usize]) -> Var<'_> {
-        self.leaf(Kind::Input { name: name.to_owned(), classes: None }, Shape::batched(dims), name)
+        self.input_of(name, None, dims)
     }
 
     /// An input that is one of `classes` classes for each example: 0, 1, … as a number.
@@ -106,7 +108,25 @@ impl Graph {
         if classes == 0 || classes > 1 << f32::MANTISSA_DIGITS {
             return self.refuse(name, format!("an input of {classes} classes; 1 to 16777216 can be told apart"));
         }
-        self.leaf(Kind::Input { name: name.to_owned(), classes: Some(classes) }, Shape::batched(dims), name)
+        self.input_of(name, Some(classes), dims)
+    }
+
+    /// What one name is fed with cannot fit two inputs that differ.
+    fn input_of(&self, name: &str, classes: Option<usize>, dims: &[usize]) -> Var<'_> {
+        let shape = Shape::batched(dims);
+        let numbers = |classes: Option<usize>| classes.map_or("numbers".to_owned(), |n| format!("{n} classes"));
+        let differs = self.with_nodes(|nodes| {
+            let same = |node: &&Node| matches!(&node.kind, Kind::Input { name: known, .. } if known == name);
+            let first = nodes.iter().find(same)?;
+            let Kind::Input { classes: known, .. } = first.kind else { return None };
+            let fits = known == classes && first.shape == shape;
+            (!fits).then(|| format!("{} of {}", first.shape, numbers(known)))
+        });
+        if let Some(known) = differs {
+            let message = format!("the input is {known} and cannot be {shape} of {} too", numbers(classes));
+            return self.refuse(name, message);
+        }
+        self.leaf(Kind::Input { name: name.to_owned(), classes }, shape, name)
     }
 
     /// A constant that exists once.
@@ -114,7 +134,7 @@ impl Graph {
     /// An empty value list, or one that does not fit `dims`, is remembered as the graph's error.
     pub fn constant(&self, dims: &[usize], values: &[f32]) -> Var<'_> {
         let shape = Shape::fixed(dims);
-        if shape.len() != values.len() {
+        if values.is_empty() || shape.len() != values.len() {
             let message = format!("{} values were given for the shape {shape}", values.len());
             return self.poisoned("constant", ScopeId(0), message);
         }
@@ -136,6 +156,9 @@ impl Graph {
             }
             return Var::new(self, node, scope);
         }
+        if self.inner.borrow().states.iter().any(|state| state.path == path) {
+            return self.refuse(&path, "a state of that path is there and would not be told apart from it".to_owned());
+        }
         let index = self.inner.borrow().parameters.len();
         let var = self.leaf(Kind::Parameter(index), Shape::fixed(dims), &path);
         if var.is_poisoned() {
@@ -153,6 +176,10 @@ impl Graph {
             return found;
         }
         let paths: Vec<String> = states.iter().map(|(name, ..)| self.path(scope, name)).collect();
+        let taken = |path: &&String| self.inner.borrow().parameters.iter().any(|p| p.path == **path);
+        if let Some(path) = paths.iter().find(taken) {
+            self.refuse(path, "a parameter of that path is there and would not be told apart from a state".to_owned());
+        }
         let mut inner = self.inner.borrow_mut();
         let first = inner.states.len();
         for (path, &(_, len, initial)) in paths.into_iter().zip(states) {
@@ -259,7 +286,9 @@ impl Graph {
     fn op_path(&self, scope: ScopeId, name: &str) -> String {
         let inner = self.inner.borrow();
         let own = inner.scopes[scope.0].rsplit('.').next().unwrap_or_default();
-        let opened_for_it = own.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        // `relu_2` was, `relu_conv_bn` was not.
+        let is_number = |rest: &str| rest.chars().all(|c| c == '_' || c.is_ascii_digit());
+        let opened_for_it = own.strip_prefix(name).is_some_and(is_number);
         if opened_for_it { inner.scopes[scope.0].clone() } else { self.path(scope, name) }
     }
 
@@ -278,10 +307,18 @@ impl Graph {
             inner.names.retain(|known, _| !known.starts_with(&inside));
             path
         } else {
-            let count = inner.names.entry(path.clone()).or_insert(0);
-            *count += 1;
-            if *count == 1 { path } else { format!("{path}_{count}") }
+            let mut count = inner.names.get(&path).map_or(1, |count| count + 1);
+            // A numbered name may have been given by itself: two scopes under it would share weights unasked.
+            let numbered = |count: usize| if count == 1 { path.clone() } else { format!("{path}_{count}") };
+            while inner.names.contains_key(&numbered(count)) {
+                count += 1;
+            }
+            let given = numbered(count);
+            inner.names.insert(path, count);
+            given
         };
+        // Given from now on, by whatever way.
+        inner.names.entry(path.clone()).or_insert(1);
         inner.scopes.push(path);
         ScopeId(inner.scopes.len() - 1)
     }
@@ -327,6 +364,49 @@ mod tests {
         let paths: Vec<String> = graph.parameters().into_iter().map(|p| p.path).collect();
         let expected = ["cell.linear.weight", "cell.linear.bias", "cell.linear_2.weight", "cell.linear_2.bias"];
         assert_eq!(paths, expected);
+    }
+
+    /// The paths of a graph of layers without bias, built by `build` from an input of four values.
+    #[track_caller]
+    fn check_paths(build: impl for<'g> FnOnce(Var<'g>) -> Var<'g>, expected: &[&str]) {
+        let graph = Graph::new();
+        let _ = build(graph.input("x", &[4]));
+        graph.check().unwrap();
+        let paths: Vec<String> = graph.parameters().into_iter().map(|p| p.path).collect();
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn an_op_has_a_path_of_its_own() {
+        let graph = Graph::new();
+        let x = graph.input("x", &[4]);
+        let _ = x.scope("relu_linear", |x| x.relu().linear(3)).linear(2).linear(1);
+        let text = format!("{graph:?}");
+        let paths: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next_back()).collect();
+        for path in ["relu_linear.relu", "relu_linear.linear", "linear", "linear_2"] {
+            assert!(paths.contains(&path), "{path} is none of {paths:?}");
+        }
+        assert!(!paths.contains(&"relu_linear"), "{paths:?}");
+    }
+
+    fn layer(x: Var<'_>) -> Var<'_> {
+        x * x.parameter("w", &[4], Init::ONES)
+    }
+
+    fn named<'g>(x: Var<'g>, names: &[&str]) -> Var<'g> {
+        names.iter().fold(x, |x, name| x.scope(name, layer))
+    }
+
+    #[test]
+    fn a_numbered_name_is_given_once() {
+        check_paths(|x| named(x, &["a", "a", "a_2"]), &["a.w", "a_2.w", "a_2_2.w"]);
+        check_paths(|x| named(x, &["a_2", "a", "a", "a"]), &["a_2.w", "a.w", "a_3.w", "a_4.w"]);
+    }
+
+    #[test]
+    fn the_name_of_a_shared_scope_is_given() {
+        check_paths(|x| x.shared("a", layer).scope("a", layer).shared("a", layer), &["a.w", "a_2.w"]);
+        check_paths(|x| x.scope("a", layer).shared("a", layer).scope("a", layer), &["a.w", "a_2.w"]);
     }
 
     #[test]

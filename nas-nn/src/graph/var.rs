@@ -93,6 +93,14 @@ impl<'g> Var<'g> {
         })
     }
 
+    /// What it counts or holds, for messages: `9 classes`, `[N, 3] of other numbers`.
+    pub(crate) fn numbers(self) -> String {
+        match self.classes() {
+            Some(classes) => format!("{classes} classes"),
+            None => format!("{} of other numbers", self.shape()),
+        }
+    }
+
     /// The same value, naming parameters where `other` does, a value of the same graph.
     #[must_use]
     pub fn at(self, other: Var<'g>) -> Var<'g> {

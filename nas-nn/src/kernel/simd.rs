@@ -73,7 +73,8 @@ fn has_avx512() -> bool {
     false
 }
 
-/// The set named by `NAS_SIMD` (`portable`, `avx2`, `avx512`), which is read once; the fastest one when it is not set.
+/// The set that the kernels use, by name in `NAS_SIMD` (`portable`, `avx2`, `avx512`), which is read once; the fastest one when
+/// it is not set. Results are the same bits on one set, and differ in their last bits between two.
 ///
 /// # Errors
 /// When `NAS_SIMD` names no set or one this processor lacks. The kernels then go on with the fastest one, so a program

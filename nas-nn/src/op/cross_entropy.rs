@@ -137,7 +137,8 @@ impl<'g> Var<'g> {
     fn loss(self, label: Var<'g>, mask: Option<Var<'g>>, settings: CrossEntropy) -> Var<'g> {
         let classes = self.last();
         if classes > 0 && label.classes().is_none_or(|known| known > classes) {
-            let message = format!("needs class numbers below {classes} from an input of classes");
+            let found = label.numbers();
+            let message = format!("needs class numbers below {classes} from an input of classes, got {found}");
             return self.mistake("cross_entropy", message);
         }
         let loss = Loss { settings, masked: mask.is_some() };
@@ -320,7 +321,7 @@ mod tests {
             graph.input("x", dims).cross_entropy_smooth(graph.classes("y", classes, labels), smoothing);
             graph.check().unwrap_err().to_string()
         };
-        let too_many = "cross_entropy: needs class numbers below 3 from an input of classes";
+        let too_many = "cross_entropy: needs class numbers below 3 from an input of classes, got 5 classes";
         assert_eq!(says(&[3], 5, &[], 0.0), too_many);
         let rows = "cross_entropy: logits [N, 3] need one class number a row, got [N, 2]";
         assert_eq!(says(&[3], 3, &[2], 0.0), rows);
@@ -345,6 +346,7 @@ mod tests {
 
         let graph = Graph::new();
         graph.input("x", &[3]).cross_entropy(graph.input("y", &[]));
-        assert_eq!(graph.check().unwrap_err().to_string(), too_many);
+        let numbers = too_many.replace("5 classes", "[N] of other numbers");
+        assert_eq!(graph.check().unwrap_err().to_string(), numbers);
     }
 }

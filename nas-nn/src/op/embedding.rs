@@ -81,7 +81,8 @@ impl<'g> Var<'g> {
             return self.mistake("embedding", format!("needs a fixed table [count, width], got {shape}"));
         };
         if self.classes().is_none_or(|classes| classes > count) {
-            let message = format!("needs class numbers below {count} from an input of classes");
+            let found = self.numbers();
+            let message = format!("needs class numbers below {count} from an input of classes, got {found}");
             return self.mistake("embedding", message);
         }
         self.apply(Embedding, &[table])
@@ -140,7 +141,7 @@ mod tests {
         let empty = says(|g| _ = g.class("x", 3).embedding(3, 0));
         assert_eq!(empty, "embedding: needs a table of one or more rows and numbers, got [3, 0]");
         let few = says(|g| _ = g.class("x", 3).embedding_in(g.parameter("t", &[2, 4], Init::ZEROS)));
-        assert_eq!(few, "embedding: needs class numbers below 2 from an input of classes");
+        assert_eq!(few, "embedding: needs class numbers below 2 from an input of classes, got 3 classes");
         let vector = says(|g| _ = g.class("x", 3).embedding_in(g.parameter("t", &[4], Init::ZEROS)));
         assert_eq!(vector, "embedding: needs a fixed table [count, width], got [4]");
     }

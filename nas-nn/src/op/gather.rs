@@ -53,7 +53,8 @@ impl<'g> Var<'g> {
     /// The element of the last axis that `index` names, for every row: [.., classes] with [..] → [..].
     pub fn gather(self, index: Var<'g>) -> Var<'g> {
         if index.classes().is_none_or(|classes| classes > self.last()) {
-            let message = format!("needs class numbers below {} from an input of classes", self.last());
+            let (below, found) = (self.last(), index.numbers());
+            let message = format!("needs class numbers below {below} from an input of classes, got {found}");
             return self.mistake("gather", message);
         }
         self.apply(Gather, &[index])
@@ -102,7 +103,7 @@ mod tests {
             graph.input("x", dims).gather(graph.class("index", 3));
             graph.check().unwrap_err().to_string()
         };
-        assert_eq!(says(&[2]), "gather: needs class numbers below 2 from an input of classes");
+        assert_eq!(says(&[2]), "gather: needs class numbers below 2 from an input of classes, got 3 classes");
         assert_eq!(says(&[2, 3]), "gather: [N, 2, 3] needs one class number a row, got [N]");
     }
 }

@@ -73,11 +73,10 @@ impl Sequence {
 /// What is wrong with `lengths` of the sequence `x`, which only the graph can tell: they must be numbers of steps.
 pub(super) fn mistake_of_lengths(x: Var<'_>, lengths: Option<Var<'_>>) -> Option<String> {
     let (limit, lengths) = (x.dim(0), lengths?);
-    let found = match lengths.classes() {
-        Some(classes) if classes <= limit + 1 => return None,
-        Some(classes) => format!("{classes} classes"),
-        None => format!("{} of other numbers", lengths.shape()),
-    };
+    if lengths.classes().is_some_and(|classes| classes <= limit + 1) {
+        return None;
+    }
+    let found = lengths.numbers();
     Some(format!("needs lengths of 0 to {limit} from an input of {} classes, got {found}", limit + 1))
 }
 

@@ -20,7 +20,8 @@ impl<'a> Feed<'a> {
         Feed { batch, values: SmallVec::new() }
     }
 
-    /// The same batch with values for the input called `name`.
+    /// The same batch with values for the input called `name`. What the program does not read is passed over, such as the
+    /// labels in evaluation; of two values for one input the first counts.
     #[must_use]
     pub fn with(mut self, name: &'a str, values: &'a [f32]) -> Self {
         self.values.push((name, values));

@@ -98,27 +98,41 @@ impl Program {
     /// A program that computes `loss`, its gradients, and `outputs`, for batches of up to `batch` examples.
     ///
     /// # Errors
-    /// The graph's first mistake, or a loss that is no single number.
+    /// The graph's first mistake, a loss that is no single number, or more memory than the system gives.
     pub fn train(graph: &Graph, loss: Var<'_>, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
-        Ok(Self::new(Plan::train(graph, loss, outputs, batch)?))
+        Self::try_new(Plan::train(graph, loss, outputs, batch)?)
     }
 
     /// A program that computes `outputs` without training, for batches of up to `batch` examples.
     ///
     /// # Errors
-    /// The graph's first mistake.
+    /// The graph's first mistake, or more memory than the system gives.
     pub fn eval(graph: &Graph, outputs: &[Var<'_>], batch: usize) -> Result<Self, GraphError> {
-        Ok(Self::new(Plan::eval(graph, outputs, batch)?))
+        Self::try_new(Plan::eval(graph, outputs, batch)?)
     }
 
     /// Allocates what `plan` needs.
+    ///
+    /// # Panics
+    /// When the system does not give that much memory; [`Program::try_new`] says so.
     pub fn new(plan: Plan) -> Self {
+        Self::try_new(plan).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Allocates what `plan` needs.
+    ///
+    /// # Errors
+    /// When the system does not give that much memory.
+    pub fn try_new(plan: Plan) -> Result<Self, GraphError> {
+        if !recycle::is_given(plan.bytes()) {
+            return Err(GraphError::Memory { batch: plan.batch(), bytes: plan.bytes() });
+        }
         let arena = recycle::take(plan.floats());
         // In tests it holds what spoils every result, so that nothing is read before it is written.
         #[cfg(test)]
         let arena = vec![f32::NAN; arena.len()];
         let grads = vec![0.0; if plan.mode() == Mode::Train { plan.layout().len() } else { 0 }];
-        Program {
+        Ok(Program {
             rows: rows::none(plan.tables()),
             rooms: Rooms::new(plan.longest_list()),
             fed: Vec::new(),
@@ -133,7 +147,7 @@ impl Program {
             crew: None,
             spare: Vec::new(),
             earlier: Vec::new(),
-        }
+        })
     }
 
     /// The plan it was made from.
@@ -191,6 +205,9 @@ impl Program {
     ///
     /// # Errors
     /// What was fed does not fit, or the optimizer has the state of another network; nothing is changed then.
+    ///
+    /// # Panics
+    /// When the program was compiled by [`Program::eval`].
     pub fn step(
         &mut self,
         feed: &Feed<'_>,
@@ -315,7 +332,10 @@ impl Program {
         })
     }
 
-    /// The value of the `i`-th output in the last batch, examples first.
+    /// The value of the `i`-th output, from 0, in the last batch, examples first; empty before the first.
+    ///
+    /// # Panics
+    /// When the program was compiled with fewer outputs.
     pub fn output(&self, i: usize) -> &[f32] {
         let (region, shape) = self.plan.output(i);
         &self.arena[region.start..][..shape.elements(self.batch)]

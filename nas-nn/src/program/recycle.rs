@@ -12,6 +12,13 @@ thread_local! {
     static KEPT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
+/// Whether the system gives so many bytes at once. Asked for only where it may be too many: `vec!` would end the process.
+/// What is given and not touched costs nothing.
+pub(super) fn is_given(bytes: u64) -> bool {
+    let Ok(bytes) = usize::try_from(bytes) else { return false };
+    bytes / size_of::<f32>() <= LARGEST || Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 /// An arena of `floats` floats or more that holds anything.
 ///
 /// A kept one is taken if it is large enough and not more than four times too large, for it counts as memory of its program.

@@ -121,6 +121,17 @@ fn batches_that_cannot_be() {
     );
 }
 
+/// Nothing of it ends the process: 60 outputs of 2⁴⁰ numbers live at once, more than can be addressed.
+#[test]
+fn more_memory_than_there_is() {
+    let graph = Graph::new();
+    let x = graph.input("x", &[1 << 10]);
+    let outputs: Vec<_> = (0..60).map(|i| x.scale(i as f32 + 2.0)).collect();
+    let text = Program::eval(&graph, &outputs, 1 << 30).unwrap_err().to_string();
+    let start = "a program for batches of 1073741824 needs 26";
+    assert!(text.starts_with(start) && text.ends_with("a smaller batch takes less"), "{text}");
+}
+
 #[test]
 fn values_of_another_graph() {
     let (ours, other) = (Graph::new(), Graph::new());
@@ -149,7 +160,25 @@ fn parameters_that_are_shared_by_mistake() {
 }
 
 #[test]
+fn names_that_stand_for_two_things() {
+    let same = Graph::new();
+    let _ = same.input("x", &[3]) + same.input("x", &[3]);
+    assert_eq!(same.check(), Ok(()));
+    let input = |text: &str| format!("x: the input is [N, 3] of numbers and cannot be {text} too");
+    assert_eq!(says(|g| _ = (g.input("x", &[3]), g.input("x", &[4]))), input("[N, 4] of numbers"));
+    assert_eq!(says(|g| _ = (g.input("x", &[3]), g.classes("x", 5, &[3]))), input("[N, 3] of 5 classes"));
+    // They would be one tensor of a file.
+    let mean = "batch_norm.running_mean";
+    let parameter = |g: &Graph| _ = g.parameter(mean, &[4], Init::ONES);
+    let norm = |g: &Graph| _ = g.input("x", &[4]).batch_norm();
+    let start = |what: &str| format!("{mean}: a {what} of that path is there");
+    assert!(says(|g| (norm(g), parameter(g)).0).starts_with(&start("state")));
+    assert!(says(|g| (parameter(g), norm(g)).0).starts_with(&start("parameter")));
+}
+
+#[test]
 fn constants_that_do_not_fit() {
     assert_eq!(says(|g| _ = g.constant(&[3], &[1.0])), "constant: 1 values were given for the shape [3]");
+    assert_eq!(says(|g| _ = g.constant(&[0], &[])), "constant: 0 values were given for the shape [0]");
     assert!(says(|g| _ = g.constant(&[usize::MAX, 2], &[1.0])).starts_with("constant: 1 values"));
 }
