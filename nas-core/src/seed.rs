@@ -31,6 +31,8 @@ pub enum Purpose {
     Test,
     /// Everything drawn while one trial is evaluated.
     Trial,
+    /// Architectures by whose costs a space learns to keep to its limits.
+    Limits,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Purpose::Policy => 8,
             Purpose::Test => 9,
             Purpose::Trial => 10,
+            Purpose::Limits => 11,
         }
     }
 }

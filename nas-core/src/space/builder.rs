@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::SearchSpace;
 use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::limits::Limits;
 use crate::architecture::Value;
 use crate::error::SpaceError;
 
@@ -259,6 +260,7 @@ impl SpaceBuilder {
             Some(mistake) => Err(mistake),
             None => SearchSpace::from_description(Description {
                 name: self.name,
+                limits: Limits::new(),
                 decision: self.scope.decisions,
                 require: self.scope.require,
                 cell: self.scope.cells,

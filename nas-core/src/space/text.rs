@@ -359,7 +359,7 @@ mod tests {
         );
         check_error(
             "name = \"s\"\ncolour = 3\n",
-            "line 2, column 1: unknown key \"colour\"; known: name, decision, require, cell",
+            "line 2, column 1: unknown key \"colour\"; known: name, limits, decision, require, cell",
         );
     }
 
