@@ -39,6 +39,7 @@
 //!
 //! Not here: GPUs, large models, other languages' runtimes.
 
+pub mod costs;
 pub mod data;
 pub mod error;
 pub mod evaluator;
