@@ -1,6 +1,7 @@
 //! The command line: every command, flag and example.
 
 mod comparison;
+mod limits;
 mod value;
 
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use comparison::Comparison;
-use value::{bytes, duration, limit, metric};
+pub(crate) use limits::{Limits, SpaceCheck};
+use value::{duration, limit, metric};
 
 /// Reinforcement-learning neural architecture search: finds a small, accurate network for your data and keeps it.
 ///
@@ -88,6 +90,7 @@ pub(crate) enum Demo {
   nas search --demo text --space rnn          a language model of characters; a text of your own: book.txt
   nas search --agent random --trials 40       the control: no learning
   nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
+  nas search --max-params 40k --max-madds 1M  small networks only: nothing else is proposed
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
@@ -121,7 +124,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
+    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-params, max-madds, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -133,7 +136,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "epochs", "final_epochs", "final_seeds", "validation", "max_params", "max_madds", "max_memory", "threads"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -188,9 +191,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) validation: Option<f64>,
 
-    /// The most memory one training may take: 512M, 2G [default: 1G, or what this machine can spare]
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub(crate) max_memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 #[derive(Debug, Args)]
@@ -372,8 +374,8 @@ pub(crate) enum Space {
     List,
     /// Print a space as TOML: edit it and give the file to `nas search --space`
     Show(SpaceName),
-    /// Check a space: its exact size, its decisions, what its networks cost
-    Check(SpaceName),
+    /// Check a space: its exact size, its decisions, what its networks cost, how much of it keeps to limits
+    Check(SpaceCheck),
     /// Draw architectures evenly from a space
     Sample(Sample),
     /// Print how many architectures a space holds

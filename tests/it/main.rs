@@ -8,6 +8,7 @@ mod errors;
 #[cfg(unix)]
 mod external;
 mod images;
+mod limits;
 mod nas;
 mod study;
 mod tour;
