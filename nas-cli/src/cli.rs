@@ -3,6 +3,7 @@
 mod bench;
 mod comparison;
 mod goals;
+mod limits;
 mod value;
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use bench::{Bench, BenchCommand, Compare, Import, Info};
 pub(crate) use comparison::Comparison;
 pub(crate) use goals::{Calibrate, Goals, Pareto};
-use value::{bytes, duration};
+pub(crate) use limits::{Limits, SpaceCheck};
+use value::duration;
 
 /// Reinforcement-learning neural architecture search: finds a small, accurate network for your data and keeps it.
 ///
@@ -124,6 +126,7 @@ pub(crate) struct Columns {
   nas search --target-params 20k              accuracy weighed against size; then `nas pareto STUDY`
   nas search --target-latency 200us           against latency here; after `nas calibrate`
   nas search --epochs 9 --early-stopping asha a third of the trials goes on after epochs 1 and 3
+  nas search --max-params 40k --max-madds 1M  small networks only: nothing else is proposed
   nas search --space my-space.toml --study studies/mine
   nas search --evaluator \"python3 train.py\" --space space.toml --trials 50")]
 pub(crate) struct Search {
@@ -163,7 +166,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "DIR")]
     pub(crate) study: Option<PathBuf>,
 
-    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-memory); flags win
+    /// Read settings from a TOML file (space, agent, warm-start, seed, epochs, final-epochs, final-seeds, validation, max-params, max-madds, max-memory); flags win
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
@@ -175,7 +178,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_memory", "threads", "inherit"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_params", "max_madds", "max_memory", "threads", "inherit"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]
@@ -234,9 +237,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) validation: Option<f64>,
 
-    /// The most memory one training may take: 512M, 2G [default: 1G, or what this machine can spare]
-    #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub(crate) max_memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 #[derive(Debug, Args)]
@@ -422,8 +424,8 @@ pub(crate) enum Space {
     List,
     /// Print a space as TOML: edit it and give the file to `nas search --space`
     Show(SpaceName),
-    /// Check a space: its exact size, its decisions, options that nothing has, what its networks cost
-    Check(SpaceName),
+    /// Check a space: its exact size, its decisions, options that nothing has, what its networks cost, how much of it keeps to limits
+    Check(SpaceCheck),
     /// Draw architectures evenly from a space
     Sample(Sample),
     /// Print how many architectures a space holds

@@ -4,7 +4,9 @@ use std::fs::File as Disk;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use nas_core::space::Limits;
 use nas_core::{EarlyStopping, SearchSpace};
+use nas_nn::costs::NetworkCosts;
 use nas_nn::data::{Columns, TrainTest, Wanted};
 use nas_nn::family::{self, Blocks, Family, FamilyError, TRAINING_DECISIONS, Task};
 use nas_nn::latency::Calibration;
@@ -109,8 +111,29 @@ struct File {
     final_epochs: Option<u32>,
     final_seeds: Option<u32>,
     validation: Option<f64>,
-    max_memory: Option<u64>,
     inherit: Option<bool>,
+    max_params: Option<Amount>,
+    max_madds: Option<Amount>,
+    max_memory: Option<Amount>,
+}
+
+/// A limit as it is written: a number, or a text with a unit.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number, or a text such as \"500k\"")]
+enum Amount {
+    Number(i64),
+    Text(String),
+}
+
+/// The limit of a figure, if there is one.
+fn amount(path: &Path, figure: &str, amount: Option<Amount>) -> Result<Option<u64>> {
+    let Some(amount) = amount else { return Ok(None) };
+    let text = match amount {
+        Amount::Number(number) => number.to_string(),
+        Amount::Text(text) => text,
+    };
+    let wrong = |why| Error::usage(format!("{}: max-{figure} is {text}; {why}", path.display()));
+    Limits::amount(figure, &text).map(Some).map_err(wrong)
 }
 
 /// Everything that decides the trials of a study beside its space and seed. Stored in the study.
@@ -127,7 +150,11 @@ pub(crate) struct Config {
     pub(crate) search: Recipe,
     pub(crate) final_recipe: Recipe,
     pub(crate) final_seeds: u32,
+    /// The most memory that one training may take: above it a trial fails.
     pub(crate) max_memory: u64,
+    /// How many examples train a network, where limits depend on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) examples: Option<usize>,
     /// Whether trials start from the weights of their relatives.
     #[serde(default)]
     pub(crate) inherit: bool,
@@ -212,9 +239,11 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
     let Some(path) = file else { return Ok(flags) };
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("reading", path, &e))?;
     let file: File = toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
-    if file.max_memory == Some(0) {
-        return Err(Error::usage(format!("{}: max-memory is 0; it must be above zero", path.display())));
-    }
+    let limits = cli::Limits {
+        max_params: flags.limits.max_params.or(amount(path, NetworkCosts::PARAMS, file.max_params)?),
+        max_madds: flags.limits.max_madds.or(amount(path, NetworkCosts::MADDS, file.max_madds)?),
+        max_memory: flags.limits.max_memory.or(amount(path, NetworkCosts::MEMORY, file.max_memory)?),
+    };
     Ok(Settings {
         space: flags.space.or(file.space),
         agent: flags.agent.or(file.agent),
@@ -225,8 +254,8 @@ pub(crate) fn merge(flags: Settings, file: Option<&Path>) -> Result<Settings> {
         final_epochs: flags.final_epochs.or(file.final_epochs),
         final_seeds: flags.final_seeds.or(file.final_seeds),
         validation: flags.validation.or(file.validation),
-        max_memory: flags.max_memory.or(file.max_memory),
         inherit: flags.inherit || file.inherit.unwrap_or(false),
+        limits,
     })
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Data,
     /// A study or model that is not there, damaged or not usable now: 4.
     Study,
+    /// No architecture keeps to the limits: 5.
+    Limits,
     /// Reading or writing failed: 74.
     Io,
     /// Interrupted, everything is saved: 130.
@@ -61,6 +63,7 @@ impl Error {
             Kind::Usage => 2,
             Kind::Data => 3,
             Kind::Study => 4,
+            Kind::Limits => 5,
             Kind::Io => 74,
             Kind::Interrupted => 130,
             Kind::Other => 1,
@@ -80,7 +83,8 @@ impl From<CoreError> for Error {
     fn from(error: CoreError) -> Self {
         let message = error.to_string();
         match error {
-            CoreError::Space(_) | CoreError::Architecture(_) | CoreError::Budget(_) | CoreError::Objective(_) => {
+            CoreError::Space(error) => Self::from(error),
+            CoreError::Architecture(_) | CoreError::Budget(_) | CoreError::Objective(_) => {
                 Self::new(Kind::Usage, message)
             }
             CoreError::Exists { path } => Self::new(Kind::Study, message).next(format!(
@@ -120,7 +124,13 @@ impl From<nas_core::ArchitectureError> for Error {
 
 impl From<nas_core::SpaceError> for Error {
     fn from(error: nas_core::SpaceError) -> Self {
-        Self::new(Kind::Usage, error.to_string())
+        let message = error.to_string();
+        match error {
+            nas_core::SpaceError::Limits { .. } => {
+                Self::new(Kind::Limits, message).next("raise the limits, or search another space: `nas space list`")
+            }
+            _ => Self::new(Kind::Usage, message),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod error;
 mod interrupt;
+mod limits;
 mod log;
 mod output;
 mod progress;

@@ -32,6 +32,16 @@ impl std::fmt::Display for Summary {
     }
 }
 
+/// The share of `n` draws that `count` are, as a 95 % interval (Wilson, 1927).
+pub(crate) fn share_interval(count: usize, n: usize) -> (f64, f64) {
+    let (z, n) = (1.959_964, n as f64);
+    let share = count as f64 / n;
+    let centre = share + z * z / (2.0 * n);
+    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let end = |x: f64| (x / (1.0 + z * z / n)).clamp(0.0, 1.0);
+    (end(centre - spread), end(centre + spread))
+}
+
 /// The difference of two means with the half width of its 95 % interval (Welch, 1947).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Difference {
@@ -96,6 +106,14 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares() {
+        let close = |(a, b): (f64, f64), (x, y): (f64, f64)| (a - x).abs() < 1e-4 && (b - y).abs() < 1e-4;
+        assert!(close(share_interval(0, 200), (0.0, 0.01885)));
+        assert!(close(share_interval(50, 200), (0.19508, 0.31434)));
+        assert!(close(share_interval(200, 200), (0.98115, 1.0)));
+    }
 
     #[test]
     fn a_summary_by_hand() {

@@ -94,6 +94,12 @@ pub enum ArchitectureError {
         /// What the slot has, or what closes it.
         why: String,
     },
+    /// No architecture that keeps to the space's limits is known ahead, or this one does not.
+    #[error("the architecture breaks the limits of the space: {limits}")]
+    Limits {
+        /// The limits.
+        limits: String,
+    },
     /// The text is no architecture.
     #[error("\"{text}\" is no decision of the form path=value")]
     Syntax {
@@ -176,6 +182,34 @@ pub enum SpaceError {
         space: String,
         /// The requirement in words.
         requirement: String,
+    },
+    /// A limit on something that architectures are not known to cost.
+    #[error("nothing is known of \"{figure}\", which \"max-{figure}\" limits{hint}; limits: {known}")]
+    Figure {
+        /// The figure.
+        figure: String,
+        /// A suggestion, or nothing.
+        hint: String,
+        /// The limits that there are.
+        known: String,
+    },
+    /// No architecture was found that keeps to the limits.
+    #[error("no architecture of the space \"{space}\" keeps to the limits; the cheapest has {figures}: {cheapest}")]
+    Limits {
+        /// The space's name.
+        space: String,
+        /// What the cheapest costs, and the limits.
+        figures: String,
+        /// The cheapest architecture.
+        cheapest: String,
+    },
+    /// No architecture could be built to tell what it costs.
+    #[error("no architecture of the space \"{space}\" could be built: {why}")]
+    Costs {
+        /// The space's name.
+        space: String,
+        /// What was wrong with the first.
+        why: String,
     },
     /// A key or refinement that a decision of this kind does not take.
     #[error("the decision \"{path}\" is {} {kind} and takes no \"{key}\"", article(kind))]

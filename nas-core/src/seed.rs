@@ -33,6 +33,8 @@ pub enum Purpose {
     Trial,
     /// Networks that a machine is measured by.
     Calibrate,
+    /// Architectures by whose costs a space learns to keep to its limits.
+    Limits,
 }
 
 impl Purpose {
@@ -50,6 +52,7 @@ impl Purpose {
             Purpose::Test => 9,
             Purpose::Trial => 10,
             Purpose::Calibrate => 11,
+            Purpose::Limits => 12,
         }
     }
 }

@@ -42,6 +42,7 @@
 //!
 //! Not here: GPUs, large models, other languages' runtimes.
 
+pub mod costs;
 pub mod data;
 pub mod error;
 pub mod evaluator;

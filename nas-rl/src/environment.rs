@@ -118,7 +118,7 @@ pub struct Environment {
     space: SearchSpace,
     /// The number of options of every slot.
     arity: Vec<usize>,
-    /// ln of the probability of every architecture, when they are finite.
+    /// ln of the probability of every architecture, when they can be counted.
     even: Option<f64>,
 }
 
@@ -126,7 +126,8 @@ impl Environment {
     /// The environment of `space`.
     pub fn new(space: SearchSpace) -> Self {
         let arity = space.slots().iter().map(|slot| slot.options.len()).collect();
-        let even = space.cardinality().finite().map(|count| {
+        // How many architectures keep to limits is not known.
+        let even = space.cardinality().finite().filter(|_| !space.is_limited()).map(|count| {
             let shift = count.bits().saturating_sub(64);
             let leading = u64::try_from(count >> shift).expect("64 bits are left");
             -((leading as f64).ln() + shift as f64 * std::f64::consts::LN_2)
@@ -148,7 +149,8 @@ impl Environment {
     /// bin that it names.
     ///
     /// # Errors
-    /// When `choose` names an option that is masked.
+    /// When `choose` names an option that is masked, or what was drawn breaks the space's limits, as
+    /// [`Walk::choose`](nas_core::space::Walk::choose) tells.
     pub fn episode(
         &self,
         rng: &mut Rng,
@@ -170,7 +172,7 @@ impl Environment {
     /// parent's, the parent's token is kept.
     ///
     /// # Errors
-    /// When `choose` names an option that is masked.
+    /// As [`episode`](Self::episode).
     pub fn edit(
         &self,
         parent: &Tokens,
@@ -178,7 +180,7 @@ impl Environment {
         rng: &mut Rng,
         mut choose: impl FnMut(usize, &[bool], Option<usize>, &mut Rng) -> usize,
     ) -> Result<Episode, ArchitectureError> {
-        let mut walk = self.space.walk();
+        let mut walk = self.space.walk_to(parent);
         let mut episode = Episode::default();
         while let Some(at) = walk.slot_index() {
             let token = parent[at];
@@ -192,8 +194,8 @@ impl Environment {
         Ok(episode)
     }
 
-    /// ln of the probability that [`SearchSpace::sample`] draws this episode. Continuous numbers have no probability; where
-    /// there are any, that of an even choice at every step.
+    /// ln of the probability that [`SearchSpace::sample`] draws this episode. Continuous numbers have no probability, and under
+    /// limits nobody knows it; then that of an even choice at every step.
     pub fn even_log_prob(&self, episode: &Episode) -> f64 {
         self.even.unwrap_or_else(|| -episode.even_entropy())
     }
@@ -206,7 +208,7 @@ impl Environment {
         if tokens.len() != self.arity.len() {
             return Err(ArchitectureError::Length { tokens: tokens.len(), slots: self.arity.len() });
         }
-        let mut walk = self.space.walk();
+        let mut walk = self.space.walk_to(tokens);
         let mut episode = Episode::default();
         while let Some(slot) = walk.slot_index() {
             episode.push(slot, self.space.option(slot, tokens[slot]), walk.mask());

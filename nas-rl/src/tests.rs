@@ -5,8 +5,10 @@ mod snapshot;
 mod warm_start;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use nas_core::{Architecture, Observed, Origin, Seed};
+use nas_core::space::{Costs, Limits};
+use nas_core::{Architecture, Observed, Origin, Seed, Value};
 
 use crate::testing::{conditional, cube, run, tell};
 use crate::value::Reliability;
@@ -28,6 +30,40 @@ fn no_strategy_repeats_itself_and_all_exhaust_a_space() {
         let tried = run(&mut *strategy, &cube(3, 5), 200, planted);
         let distinct: BTreeSet<String> = tried.iter().map(|(a, ..)| a.to_string()).collect();
         assert_eq!((tried.len(), distinct.len()), (125, 125), "{name}");
+    }
+}
+
+/// What an architecture of [`conditional`] costs: the sum of its parts.
+struct Price;
+
+impl Costs for Price {
+    fn figures(&self) -> &[&'static str] {
+        &["price"]
+    }
+
+    fn costs(&self, architecture: &Architecture, _: &[&str]) -> Result<Vec<u64>, String> {
+        let part = |(path, value): (&str, &Value)| (path.len() + 3 * value.to_string().len()) as u64 % 7;
+        Ok(vec![architecture.iter().map(part).sum()])
+    }
+}
+
+#[test]
+fn every_strategy_keeps_to_limits() {
+    let price = |architecture: &Architecture| Price.costs(architecture, &[]).unwrap()[0];
+    let mut prices: Vec<u64> = conditional().enumerate().map(|a| price(&a)).collect();
+    prices.sort_unstable();
+    let most = prices[prices.len() / 2];
+    let kept = |architecture: &Architecture| price(architecture) <= most;
+    let space = conditional().limited(Limits::new().with("price", most), Arc::new(Price)).unwrap();
+    let count = conditional().enumerate().filter(kept).count();
+    assert!(count > 20 && count < prices.len(), "{count} of {}", prices.len());
+    for name in STRATEGIES {
+        let reward = |a: &Architecture| (!a.stable_hash().is_multiple_of(7)).then(|| (a.stable_hash() % 100) as f64);
+        let tried = run(&mut *strategy(name, &space, Seed::new(5)).unwrap(), &space, 200, reward);
+        assert!(tried.iter().all(|(architecture, ..)| kept(architecture)), "{name}");
+        let distinct: BTreeSet<String> = tried.iter().map(|(a, ..)| a.to_string()).collect();
+        // Nothing is left out either.
+        assert_eq!((tried.len(), distinct.len()), (count, count), "{name}");
     }
 }
 

@@ -226,6 +226,11 @@ fn budgets_that_are_none() {
         &["--validation", "0"],
         &["--validation", "1"],
         &["--max-memory", "0"],
+        &["--max-memory", "-1"],
+        &["--max-params", "0"],
+        &["--max-params", "-1"],
+        &["--max-params", "12Q"],
+        &["--max-madds", "many"],
         &["--seed", "-1"],
     ] {
         let arguments: Vec<&str> = std::iter::once("search").chain(flags.iter().copied()).collect();

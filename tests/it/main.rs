@@ -9,6 +9,7 @@ mod errors;
 mod external;
 mod goals;
 mod images;
+mod limits;
 mod nas;
 mod series;
 mod spaces;

@@ -201,20 +201,11 @@ fn controls_run_too() {
 }
 
 #[test]
-fn a_network_that_does_not_fit_is_a_failed_trial() {
+fn a_network_that_does_not_fit_is_never_proposed() {
     let folder = tempfile::tempdir().unwrap();
     Stripes::default().write(folder.path());
     // Enough for small networks of the space only.
     nas(folder.path()).args(SEARCH).args(["--trials", "12", "--max-memory", "3M"]).assert().success();
     let trials = table(folder.path());
-    let failed: Vec<&Value> = trials.iter().filter(|t| t["failure"]["reason"] == "out_of_memory").collect();
-    assert!(!failed.is_empty() && failed.len() < trials.len(), "{} of {} failed", failed.len(), trials.len());
-    for trial in failed {
-        assert!(trial["failure"]["needed"].as_u64() > trial["failure"]["limit"].as_u64());
-    }
-    // All of them too large: the search ends with a plain error.
-    let args = ["search", "images", "--study", "none", "--trials", "3", "--max-memory", "1K", "--quiet"];
-    let output = nas(folder.path()).args(args).assert().code(1);
-    let text = String::from_utf8(output.get_output().stderr.clone()).unwrap();
-    assert!(text.contains("no trial succeeded"), "{text}");
+    assert!(trials.iter().all(|t| t["state"] == "complete"), "{trials:#?}");
 }

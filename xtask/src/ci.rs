@@ -31,8 +31,8 @@ fn steps(sh: &Shell) -> Vec<(&'static str, Cmd<'_>)> {
         ("dependencies", cmd!(sh, "cargo deny check bans licenses sources")),
         ("release build", cmd!(sh, "cargo build --release -p nas-cli")),
         ("readme", cmd!(sh, "cargo xtask readme")),
-        // The benchmark of 423,624 cells, counted: half a minute.
-        ("long tests", cmd!(sh, "cargo test -p nas-core --lib -- --ignored")),
+        // The benchmark of 423,624 cells, counted: half a minute. Draws under limits: minutes.
+        ("long tests", cmd!(sh, "cargo test -p nas-core -p nas-nn --lib -- --ignored")),
         ("tests", cmd!(sh, "cargo test --workspace")),
     ]
 }

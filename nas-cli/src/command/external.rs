@@ -76,9 +76,11 @@ pub(super) struct Measured {
 /// What `settings` and the flags of the program come to.
 pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: Limits) -> Result<Measured> {
     let networks = [settings.epochs.is_some(), settings.final_epochs.is_some(), settings.final_seeds.is_some()];
-    if networks.contains(&true) || settings.validation.is_some() || settings.max_memory.is_some() || settings.inherit {
-        let message =
-            "epochs, final-epochs, final-seeds, validation, max-memory and inherit are for networks that nas trains";
+    let cli::Limits { max_params, max_madds, max_memory } = settings.limits;
+    let limited = [max_params, max_madds, max_memory].iter().any(Option::is_some);
+    if networks.contains(&true) || settings.validation.is_some() || limited || settings.inherit {
+        let message = "epochs, final-epochs, final-seeds, validation, max-params, max-madds, max-memory and inherit are for networks \
+                       that nas trains";
         return Err(Error::usage(message).next("with --evaluator, leave them out of the configuration file"));
     }
     let command = flags.evaluator.as_deref().unwrap_or_default();
@@ -96,6 +98,11 @@ pub(super) fn measured(settings: &cli::Settings, flags: &cli::Program, limits: L
         return Err(Error::usage(message).next("write them in a TOML file, as `nas space show cnn_cell` prints one"));
     };
     let (space, _) = config::read_space(path)?;
+    if !space.limits().is_empty() {
+        let message =
+            format!("{}: {}: nas does not know what your program's networks cost", path.display(), space.limits());
+        return Err(Error::usage(message).next("take the limits out; the program may answer with an error instead"));
+    }
     let metric = flags.metric.as_deref().unwrap_or("accuracy");
     let objective = if flags.minimize { Objective::minimize(metric) } else { Objective::maximize(metric) };
     let early_stopping = config::early_stopping(settings.early_stopping.as_deref(), None)?;

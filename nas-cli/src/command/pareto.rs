@@ -3,7 +3,7 @@
 use nas_core::objective::{hypervolume, pareto_front};
 use nas_core::{Direction, Objective, Trial, TrialState};
 use nas_nn::evaluator::LATENCY;
-use nas_nn::family;
+use nas_nn::family::{self, Family};
 
 use crate::calibration;
 use crate::cli;
@@ -27,7 +27,7 @@ struct Goal {
 pub(crate) fn run(args: &cli::Pareto, output: Output) -> Result<()> {
     let (record, work, mut trials) = StudyFolder::new(&args.study).read()?;
     if let Work::Networks(config) = &work {
-        add_latency(&mut trials, config)?;
+        add_latency(&mut trials, &*family::of(&record.space)?, config)?;
     }
     let complete: Vec<&Trial> = trials.iter().filter(|trial| trial.metrics().is_some()).collect();
     if complete.is_empty() {
@@ -98,15 +98,14 @@ pub(crate) fn run(args: &cli::Pareto, output: Output) -> Result<()> {
 }
 
 /// Predicts latencies by today's calibration, if there is one, for a study that began without.
-fn add_latency(trials: &mut [Trial], config: &Config) -> Result<()> {
+fn add_latency(trials: &mut [Trial], family: &dyn Family, config: &Config) -> Result<()> {
     if config.calibration.is_some() {
         return Ok(());
     }
     let Some(calibration) = calibration::usable()? else { return Ok(()) };
-    let family = family::family(&config.family)?;
     for trial in trials {
         if let TrialState::Complete { metrics, .. } = &mut trial.state {
-            let latency = calibration.predict(&*family, &trial.architecture, &config.task)?;
+            let latency = calibration.predict(family, &trial.architecture, &config.task)?;
             metrics.set(LATENCY, latency.milliseconds());
         }
     }

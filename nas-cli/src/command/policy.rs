@@ -8,6 +8,7 @@ use nas_rl::value::Reliability;
 use super::closing;
 use crate::cli;
 use crate::error::{Error, Kind, Result};
+use crate::limits;
 use crate::output::{self, Output};
 use crate::study_folder::StudyFolder;
 
@@ -30,11 +31,7 @@ pub(crate) fn run(args: &cli::Policy, output: Output) -> Result<()> {
     let storage: Arc<dyn Storage> = Arc::new(SqliteStorage::open_read_only(&folder.database())?);
     let finished = storage.trials()?.iter().filter(|t| t.is_finished()).count() as u64;
     let mut moments: Vec<(u64, Probabilities)> = Vec::new();
-    let build = |record: &nas_core::StudyRecord| {
-        nas_rl::strategy(&record.strategy, &record.space, record.seed)
-            .map_err(|e| nas_core::Error::Strategy(e.to_string()))
-    };
-    let study = Study::open_watched(Arc::clone(&storage), build, |observed, strategy| {
+    let study = Study::open_watched(Arc::clone(&storage), limits::strategy, |observed, strategy| {
         // The first, the last, and evenly between them.
         let part = |n: u64| n * (MOMENTS as u64 - 1) / finished.max(1);
         if (observed == 0 || part(observed) > part(observed - 1))

@@ -9,10 +9,10 @@ use super::{external, search};
 use crate::cli;
 use crate::config::Work;
 use crate::error::{Error, Result};
-use crate::log;
 use crate::output::Output;
 use crate::progress::Limits;
 use crate::study_folder::StudyFolder;
+use crate::{limits, log};
 
 /// Continues a study.
 pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
@@ -36,10 +36,7 @@ pub(crate) fn run(args: &cli::Resume, output: Output) -> Result<()> {
     }
     let begin = || -> Result<Study> {
         log::to(folder.path())?;
-        let study = Study::open(storage, |record| {
-            nas_rl::strategy(&record.strategy, &record.space, record.seed)
-                .map_err(|e| nas_core::Error::Strategy(e.to_string()))
-        })?;
+        let study = Study::open(storage, limits::strategy)?;
         output.line(format!("study    {}, resumed at trial {done}\n", folder.path().display()));
         Ok(study)
     };

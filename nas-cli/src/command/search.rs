@@ -9,6 +9,7 @@ use nas_core::{
     Budget, EarlyStopping, Evaluator, Objective, Purpose, SearchSpace, Seed, SqliteStorage, StopReason, Storage, Study,
     StudyRecord, Trial, WarmStart,
 };
+use nas_nn::costs::NetworkCosts;
 use nas_nn::data::{Dataset, TrainTest};
 use nas_nn::evaluator::{ChildTrainer, Inheritance};
 use nas_nn::family;
@@ -19,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::output::{self, Output};
 use crate::progress::{Limits, Progress};
 use crate::study_folder::{StudyFolder, finished};
-use crate::{calibration, interrupt, log};
+use crate::{calibration, interrupt, limits, log};
 
 /// The time a search takes unless asked otherwise.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
@@ -113,7 +114,10 @@ pub(super) fn networks(source: Source, settings: cli::Settings, limits: Limits, 
     if !(validation > 0.0 && validation < 1.0) {
         return Err(Error::usage(format!("--validation is {validation}; it must lie between 0 and 1, both excluded")));
     }
-    let config = Config {
+    let costs = limits::of(&space, &settings.limits);
+    let seed = Seed::new(settings.seed.unwrap_or(0));
+    let max_memory = costs.get(NetworkCosts::MEMORY);
+    let mut config = Config {
         data_hash: format!("{:016x}", data.hash),
         task,
         family: family.name().to_owned(),
@@ -122,13 +126,20 @@ pub(super) fn networks(source: Source, settings: cli::Settings, limits: Limits, 
         search,
         final_recipe,
         final_seeds: positive("--final-seeds", settings.final_seeds.unwrap_or(3))?,
-        max_memory: settings.max_memory.unwrap_or_else(|| default_memory(workers.jobs)),
+        max_memory: max_memory.unwrap_or_else(|| default_memory(workers.jobs)),
+        examples: None,
         inherit: settings.inherit,
         calibration: calibration::usable()?,
         trials: limits.trials,
         seconds: limits.time.map(|t| t.as_secs_f64()),
         source,
     };
+    if costs.is_empty() {
+        return Ok(Networks { config, space, data, early_stopping });
+    }
+    let (train, _) = split(&data.train, &config, seed)?;
+    config.examples = Some(train.len());
+    let space = limits::keep(&space, costs, family, &config.task, &config.search, train.len())?;
     Ok(Networks { config, space, data, early_stopping })
 }
 
@@ -283,10 +294,10 @@ fn header(
     limits: Limits,
     folder: &Path,
 ) {
-    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "objective": objective, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
+    output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "objective": objective, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string(), "limits": space.limits()}));
     output.line(format!("data     {}: {}", data.source, config.task));
     output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
-    output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
+    output.line(format!("space    {}: {} architectures{}", space.name(), space.cardinality(), limits::after(space)));
     let time = limits.time.map(|t| output::seconds(t.as_secs_f64()));
     let trials = limits.trials.map(|n| format!("{n} trials"));
     let budget: Vec<String> = trials.into_iter().chain(time).collect();

@@ -1,6 +1,10 @@
 //! `nas space`: search spaces, built in or from a file.
 
+use std::sync::Arc;
+
+use nas_core::space::Limits;
 use nas_core::{Architecture, Purpose, SearchSpace, Seed};
+use nas_nn::costs::NetworkCosts;
 use nas_nn::evaluator::{LATENCY, TrainingCost, training_cost};
 use nas_nn::family::{self, Blocks, Family};
 
@@ -9,6 +13,7 @@ use crate::cli;
 use crate::config;
 use crate::error::Result;
 use crate::output::{self, Output};
+use crate::{limits, statistics};
 
 /// Architectures drawn to tell what networks of a space cost.
 const COSTED: usize = 200;
@@ -25,10 +30,11 @@ pub(crate) fn run(command: &cli::Space, output: Output) -> Result<()> {
         }
         cli::Space::Check(args) => {
             let (space, family) = config::space_without_data(&args.space)?;
-            check(&space, &*family, output)
+            check(&space, &family, limits::of(&space, &args.limits), output)
         }
         cli::Space::Sample(args) => {
-            let (space, _) = config::space_without_data(&args.space)?;
+            let (space, family) = config::space_without_data(&args.space)?;
+            let space = kept(&space, &family, space.limits().clone())?;
             let mut rng = Seed::new(args.seed).stream(Purpose::Propose, 0);
             for _ in 0..args.number {
                 let architecture = space.sample(&mut rng);
@@ -58,8 +64,15 @@ fn list(output: Output) -> Result<()> {
     Ok(())
 }
 
-/// Size, decisions, options that nothing has, and what the networks cost.
-fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()> {
+/// The space under limits, for the task that its family is shown for.
+fn kept(space: &SearchSpace, family: &Arc<dyn Family>, limits: Limits) -> Result<SearchSpace> {
+    limits::keep(space, limits, Arc::clone(family), &family.usual_task(), &family.search_recipe(), usize::MAX)
+}
+
+/// Size, decisions, options that nothing has, what the networks cost, and how many keep to limits.
+fn check(space: &SearchSpace, family: &Arc<dyn Family>, limits: Limits, output: Output) -> Result<()> {
+    let limited = if limits.is_empty() { None } else { Some(kept(space, family, limits)?) };
+    let family = &**family;
     let mut rng = Seed::new(0).stream(Purpose::Propose, 0);
     let (task, batch) = (family.usual_task(), family.search_recipe().batch);
     let cost = |architecture: &Architecture| -> Result<[u64; 3]> {
@@ -126,6 +139,38 @@ fn check(space: &SearchSpace, family: &dyn Family, output: Output) -> Result<()>
     output.answer(format!(
         "\nOf {COSTED} networks drawn evenly, for {task}, and the extremes found from there, change by change:\n{}",
         output::table(&header, &[1, 2, 3, 4, 5, 6], rows)
+    ));
+    if let Some(limited) = limited {
+        under(&limited, &costs, cost, output)?;
+    }
+    Ok(())
+}
+
+/// How much of the space keeps to limits, of networks drawn evenly, and the cheapest network.
+fn under(
+    space: &SearchSpace,
+    costs: &[[u64; 3]],
+    figures: impl Fn(&Architecture) -> Result<[u64; 3]>,
+    output: Output,
+) -> Result<()> {
+    let most = [NetworkCosts::PARAMS, NetworkCosts::MADDS, NetworkCosts::MEMORY].map(|name| space.limits().get(name));
+    let keeps =
+        |figures: [u64; 3]| figures.iter().zip(most).all(|(figure, most)| most.is_none_or(|most| *figure <= most));
+    let kept = costs.iter().filter(|figures| keeps(**figures)).count();
+    let (least, greatest) = statistics::share_interval(kept, costs.len());
+    let cheapest = space.cheapest().expect("a space under limits knows its cheapest");
+    let [params, madds, memory] = figures(&cheapest)?;
+    output.json(&serde_json::json!({
+        "limits": space.limits(), "kept": kept, "drawn": costs.len(), "share_interval": [least, greatest],
+        "cheapest": cheapest, "params": params, "madds": madds, "memory": memory,
+    }));
+    output.answer(format!(
+        "\nUnder {}: {kept} of the {} networks, so {:.1} to {:.1} % of the space (95 % interval).\nThe cheapest network found has \
+         {params} parameters, {madds} multiply-adds and {memory} bytes of training memory:\n{cheapest}",
+        space.limits(),
+        costs.len(),
+        100.0 * least,
+        100.0 * greatest,
     ));
     Ok(())
 }

@@ -7,6 +7,7 @@ use nas_core::{Failure, Origin, SqliteStorage, Storage as _, Trial, TrialState};
 use crate::cli::StudyOnly;
 use crate::config::Work;
 use crate::error::Result;
+use crate::limits;
 use crate::output::{self, Output};
 use crate::statistics::Summary;
 use crate::study_folder::{self, State, StudyFolder};
@@ -46,7 +47,12 @@ pub(crate) fn run(args: &StudyOnly, output: Output) -> Result<()> {
             Work::Networks(config) => format!("data      {}", config.task),
             Work::Program(program) => format!("measured  by {}", program.evaluator.join(" ")),
         },
-        format!("space     {}: {} architectures", record.space.name(), record.space.cardinality()),
+        format!(
+            "space     {}: {} architectures{}",
+            record.space.name(),
+            record.space.cardinality(),
+            limits::after(&record.space)
+        ),
         format!("agent     {}, seed {}", record.strategy, record.seed.value()),
         format!("trials    {} complete, {} failed, {open} open", complete.len(), failed.values().sum::<usize>()),
     ];

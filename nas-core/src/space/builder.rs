@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::description::{Cell, Decision, Description, Kind, Requirement, Scale, Scope, When};
+use super::limits::Limits;
 use super::{SearchSpace, text};
 use crate::architecture::Value;
 use crate::error::SpaceError;
@@ -39,18 +40,25 @@ pub struct SpaceBuilder {
     scope: Scope,
     mistake: Option<SpaceError>,
     network: Option<serde_json::Value>,
+    limits: Limits,
 }
 
 impl SpaceBuilder {
     pub(super) fn new(name: &str) -> Self {
-        SpaceBuilder { name: name.to_owned(), scope: Scope::default(), mistake: None, network: None }
+        SpaceBuilder {
+            name: name.to_owned(),
+            scope: Scope::default(),
+            mistake: None,
+            network: None,
+            limits: Limits::new(),
+        }
     }
 
     /// What is declared already.
     pub(super) fn of(description: Description) -> Self {
-        let Description { name, decision, require, cell, network } = description;
+        let Description { name, decision, require, cell, network, limits } = description;
         let scope = Scope { decisions: decision, require, cells: cell };
-        SpaceBuilder { name, scope, mistake: None, network }
+        SpaceBuilder { name, scope, mistake: None, network, limits }
     }
 
     /// The declaration in a file, to which decisions can still be added: those that its network makes.
@@ -308,6 +316,7 @@ impl SpaceBuilder {
             Some(mistake) => Err(mistake),
             None => SearchSpace::from_description(Description {
                 name: self.name,
+                limits: self.limits,
                 decision: self.scope.decisions,
                 require: self.scope.require,
                 cell: self.scope.cells,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Limits;
 use crate::architecture::Value;
 
 /// A named decision: what can be chosen, and when there is anything to choose.
@@ -167,6 +168,8 @@ pub struct Scope {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Description {
     pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub(crate) limits: Limits,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) decision: Vec<Decision>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

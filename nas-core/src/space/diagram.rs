@@ -124,10 +124,12 @@ impl Diagram {
 
     /// The options of a branch's class; none: all values of the domain.
     pub(super) fn options(&self, node: Node, variable: usize, branch: usize) -> Option<&[usize]> {
-        match &self.forest.places[variable].classes[branch - node.first as usize] {
-            Class::All => None,
-            Class::Listed(options) => Some(options),
-        }
+        self.forest.places[variable].classes[self.class(node, branch)].listed()
+    }
+
+    /// The number of a branch's class.
+    pub(super) fn class(&self, node: Node, branch: usize) -> usize {
+        branch - node.first as usize
     }
 
     /// Decides a variable: sets the nodes of its children.
@@ -148,6 +150,41 @@ impl Diagram {
             return branches.start;
         }
         branches.start + weights::draw(&self.thresholds[branches.clone()], &self.weights[branches], rng)
+    }
+
+    /// By node the branch with the least sum over what is open in it, when the best of a class of a variable's options
+    /// weighs `weight(variable, class)`.
+    pub(super) fn least(&self, weight: impl Fn(usize, usize) -> f64) -> Vec<u32> {
+        // Whose node it is, of those that are reached.
+        let mut variables = vec![NONE; self.nodes.len()];
+        let mut pending: Vec<(usize, u32)> = self.forest.roots.iter().map(|&root| (root, self.start[root])).collect();
+        while let Some((variable, node)) = pending.pop() {
+            if std::mem::replace(&mut variables[node as usize], variable as u32) == NONE {
+                let open = self.branches(self.nodes[node as usize]).filter(|&branch| self.allows(branch));
+                pending.extend(open.flat_map(|branch| self.below(variable, branch)));
+            }
+        }
+        let mut sums = vec![f64::INFINITY; self.nodes.len()];
+        let mut least = vec![0; self.nodes.len()];
+        // A node is numbered after all that lies below it.
+        for (i, node) in self.nodes.iter().enumerate().filter(|&(i, _)| variables[i] != NONE) {
+            let variable = variables[i] as usize;
+            for (class, branch) in self.branches(*node).enumerate().filter(|&(_, branch)| self.allows(branch)) {
+                let own = if node.open { weight(variable, class) } else { 0.0 };
+                let sum = own + self.below(variable, branch).map(|(_, node)| sums[node as usize]).sum::<f64>();
+                if sum < sums[i] || sums[i] == f64::INFINITY {
+                    (sums[i], least[i]) = (sum, branch as u32);
+                }
+            }
+        }
+        least
+    }
+
+    /// The variables below one and their nodes, when it takes that branch.
+    fn below(&self, variable: usize, branch: usize) -> impl Iterator<Item = (usize, u32)> {
+        let children = &self.forest.places[variable].children;
+        let start = if children.is_empty() { 0 } else { self.below[branch] as usize };
+        children.iter().copied().zip(self.children[start..start + children.len()].iter().copied())
     }
 
     /// The size of a subset, drawn by how many there are of each.

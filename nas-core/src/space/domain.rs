@@ -11,7 +11,7 @@ pub(super) const REAL_LEVELS: u32 = 16;
 /// Equal steps of a continuous number's scale: a multiple of 15 and of 16, so that levels and bins begin on steps, and
 /// few enough that their places leave a number of 16 bits over for closed slots.
 pub(super) const REAL_STEPS: usize = 65_520;
-const STEPS_PER_LEVEL: usize = REAL_STEPS / (REAL_LEVELS as usize - 1);
+pub(super) const STEPS_PER_LEVEL: usize = REAL_STEPS / (REAL_LEVELS as usize - 1);
 const STEPS_PER_BIN: usize = REAL_STEPS / REAL_LEVELS as usize;
 
 /// What an open decision can be.

@@ -4,6 +4,7 @@ use rand::RngExt as _;
 use smallvec::SmallVec;
 
 use super::domain::{Domain, Pick};
+use super::limited::Fill;
 use super::sample::NODES;
 use super::weights::Weights;
 use super::{Inner, SearchSpace, Tokens};
@@ -12,6 +13,9 @@ use crate::{Architecture, Rng};
 /// Decisions that a search for a completion may make before it gives up. Only requirements over many newly opened
 /// decisions, most of the others kept closed, come near.
 const MAX_STEPS: usize = 100_000;
+
+/// Other values of a subset or a continuous number that are drawn until one keeps to the limits.
+const LIMITED_TRIES: usize = 16;
 
 /// The nodes of all variables for some tokens.
 type Nodes = SmallVec<[u32; NODES]>;
@@ -63,30 +67,38 @@ impl SearchSpace {
                 return (tokens, Some(variable));
             }
         }
-        (base.clone(), None)
+        if self.keeps_limits(base) { (base.clone(), None) } else { (self.sample_tokens(rng), None) }
     }
 
     /// `base` with another value of an open variable, drawn from those that can be.
     fn changed_at(&self, variable: usize, base: &Tokens, at: &Nodes, rng: &mut Rng) -> Option<Tokens> {
         let slots = self.inner.layout.slots(variable);
         let now = base[slots.start];
+        // Nothing depends on subsets and continuous numbers but what they cost.
+        let tries = if self.is_limited() { LIMITED_TRIES } else { 1 };
+        let kept = |tokens: &Tokens| self.keeps_limits(tokens);
         match &self.inner.program.variables[variable].domain {
-            // Nothing depends on subsets and continuous numbers: any other value will do.
             Domain::Subset { min, max, .. } => {
-                let mut tokens = base.clone();
-                changed_members(tokens.slots_mut(slots), *min, *max, rng).then_some(tokens)
+                let change = |_| {
+                    let mut tokens = base.clone();
+                    changed_members(tokens.slots_mut(slots.clone()), *min, *max, rng).then_some(tokens)
+                };
+                (0..tries).filter_map(change).find(kept)
             }
             Domain::Real(_) => {
-                let mut tokens = base.clone();
-                let other = rng.random_range(0..self.inner.layout.radices()[slots.start] - 1) as u16;
-                tokens.set(slots.start, other + u16::from(other >= now));
-                Some(tokens)
+                let change = |_| {
+                    let mut tokens = base.clone();
+                    let other = rng.random_range(0..self.inner.layout.radices()[slots.start] - 1) as u16;
+                    tokens.set(slots.start, other + u16::from(other >= now));
+                    tokens
+                };
+                (0..tries).map(change).find(kept)
             }
             domain => {
                 let mut others: SmallVec<[u16; 32]> = (0..domain.len() as u16).filter(|&token| token != now).collect();
                 while !others.is_empty() {
                     let other = others.swap_remove(rng.random_range(0..others.len()));
-                    let changed = self.with(base, at, variable, &[other], &mut Source::Random(rng));
+                    let changed = self.kept_with(base, at, variable, &[other], &mut Source::Random(rng));
                     if changed.is_some() {
                         return changed;
                     }
@@ -94,6 +106,22 @@ impl SearchSpace {
                 None
             }
         }
+    }
+
+    /// As [`with`](Self::with), under the limits: when they are broken, what the change opens is as cheap as can be.
+    fn kept_with(
+        &self,
+        base: &Tokens,
+        at: &Nodes,
+        variable: usize,
+        own: &[u16],
+        source: &mut Source<'_>,
+    ) -> Option<Tokens> {
+        let changed = self.with(base, at, variable, own, source)?;
+        let Some(guard) = self.guard() else { return Some(changed) };
+        let keeps = |tokens: &Tokens| guard.seems_to_keep(self, tokens) && guard.keeps(self, tokens);
+        let cheap = || self.with(base, at, variable, own, &mut Source::Best(guard.cheaply())).filter(keeps);
+        if keeps(&changed) { Some(changed) } else { cheap() }
     }
 
     /// `base` with these tokens of an open variable: below it, decisions that this opens come from `source`. None if there
@@ -169,9 +197,24 @@ impl SearchSpace {
             };
             let others = alternatives(domain, now);
             let with =
-                others.iter().filter_map(|other| self.with(base, &at, variable, &own(other), &mut Source::First));
+                others.iter().filter_map(|other| self.kept_with(base, &at, variable, &own(other), &mut Source::First));
             with.map(|tokens| (variable, tokens)).collect::<Vec<_>>()
         })
+    }
+
+    /// `base`, an architecture, with up to `most` other values of a variable, evenly spread.
+    pub(super) fn others(&self, base: &Tokens, variable: usize, most: usize, source: &mut Source<'_>) -> Vec<Tokens> {
+        let Some(now) = self.pick(variable, base) else { return Vec::new() };
+        let at = self.nodes_of(base).expect("the base is an architecture of the space");
+        let domain = &self.inner.program.variables[variable].domain;
+        let subset = matches!(domain, Domain::Subset { .. });
+        let others = alternatives(domain, &now);
+        let spread = others.iter().step_by(others.len().div_ceil(most).max(1)).chain(others.last());
+        let own = |other: &Pick| -> SmallVec<[u16; 1]> {
+            let slots = self.inner.layout.slots(variable).len();
+            (0..slots).map(|member| domain.token(other, subset.then_some(member))).collect()
+        };
+        spread.filter_map(|other| self.with(base, &at, variable, &own(other), source)).collect()
     }
 
     /// What the architecture says about each variable, as far as the space understands it.
@@ -217,7 +260,7 @@ impl SearchSpace {
     }
 
     /// An architecture with the wanted tokens wherever they are open and values from `source` elsewhere, if there is one.
-    fn complete(&self, wanted: &Tokens, source: &mut Source<'_>) -> Option<Tokens> {
+    pub(super) fn complete(&self, wanted: &Tokens, source: &mut Source<'_>) -> Option<Tokens> {
         let at = Nodes::from_slice(self.inner.diagram.start());
         let tokens = Tokens::closed(wanted.len());
         let mut search = Search { inner: &self.inner, wanted, source, tokens, at, steps: 0 };
@@ -226,8 +269,10 @@ impl SearchSpace {
 }
 
 /// Where values come from that nobody asked for.
-enum Source<'a> {
+pub(super) enum Source<'a> {
     First,
+    /// The best by weights.
+    Best(&'a Fill),
     Random(&'a mut Rng),
 }
 
@@ -271,6 +316,10 @@ impl Search<'_, '_> {
         while !untried.is_empty() && self.steps <= MAX_STEPS {
             let place = match &mut *self.source {
                 Source::First => 0,
+                Source::Best(fill) => {
+                    let best = fill.branch(self.at[variable]);
+                    untried.iter().position(|&branch| branch == best).unwrap_or(0)
+                }
                 Source::Random(rng) if untried.len() == all => {
                     let drawn = diagram.draw(node, rng);
                     untried.iter().position(|&branch| branch == drawn).expect("what is drawn weighs something")
@@ -281,7 +330,7 @@ impl Search<'_, '_> {
                 }
             };
             let branch = untried.remove(place);
-            self.choose(variable, diagram.options(node, variable, branch));
+            self.choose(variable, diagram.class(node, branch), diagram.options(node, variable, branch));
             if self.go(variable, branch) {
                 return true;
             }
@@ -294,10 +343,11 @@ impl Search<'_, '_> {
         self.below(Some(variable))
     }
 
-    /// Sets the tokens of an open variable to one of the options, or of all its values.
-    fn choose(&mut self, variable: usize, options: Option<&[usize]>) {
+    /// Sets the tokens of an open variable to one of the options of a class, or of all its values.
+    fn choose(&mut self, variable: usize, class: usize, options: Option<&[usize]>) {
         let Inner { program, layout, .. } = self.inner;
         match &mut *self.source {
+            Source::Best(fill) => fill.decide(self.inner, variable, class, 0, &mut self.tokens),
             Source::Random(rng) => self.inner.draw_within(variable, options, &mut self.tokens, rng),
             Source::First => {
                 let own = self.tokens.slots_mut(layout.slots(variable));

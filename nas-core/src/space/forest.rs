@@ -31,6 +31,16 @@ pub(super) enum Class {
     Listed(Vec<usize>),
 }
 
+impl Class {
+    /// The options; none: all values of the domain.
+    pub(super) fn listed(&self) -> Option<&[usize]> {
+        match self {
+            Class::All => None,
+            Class::Listed(options) => Some(options),
+        }
+    }
+}
+
 /// Where a variable stands in the forest.
 #[derive(Debug)]
 pub(super) struct Place {

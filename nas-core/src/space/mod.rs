@@ -11,6 +11,8 @@ mod domain;
 mod edit;
 mod forest;
 mod graph;
+mod limited;
+mod limits;
 mod locate;
 mod program;
 mod reference;
@@ -33,6 +35,7 @@ pub use builder::SpaceBuilder;
 pub use cardinality::Cardinality;
 pub use cell::{CellEdge, CellGraph};
 pub use description::{Cell, Decision, Kind, Requirement, Scale, Scope, When};
+pub use limits::{Costs, Limits};
 pub use locate::{locate, place};
 pub use num_bigint::BigUint;
 pub use suggest::hint;
@@ -47,6 +50,7 @@ pub(crate) use sample::below;
 use description::Description;
 use diagram::Diagram;
 use domain::Pick;
+use limited::Limited;
 use program::Program;
 use tokens::Layout;
 
@@ -88,6 +92,9 @@ use tokens::Layout;
 #[serde(try_from = "Description", into = "Description")]
 pub struct SearchSpace {
     inner: Arc<Inner>,
+    /// Whether any tokens are an architecture.
+    free: bool,
+    limited: Option<Arc<Limited>>,
 }
 
 struct Inner {
@@ -116,10 +123,11 @@ impl SearchSpace {
 
     /// The TOML form, from which [`from_toml`](Self::from_toml) reads an equal space.
     pub fn to_toml(&self) -> String {
-        text::to_toml(&self.inner.description)
+        text::to_toml(&self.description())
     }
 
-    fn from_description(description: Description) -> Result<Self, SpaceError> {
+    fn from_description(mut description: Description) -> Result<Self, SpaceError> {
+        let limits = std::mem::take(&mut description.limits);
         let program = Program::new(&description)?;
         let diagram = Diagram::new(&program, false)?;
         if *diagram.total() == BigUint::ZERO {
@@ -137,7 +145,23 @@ impl SearchSpace {
             Cardinality::Finite(diagram.total().clone())
         };
         let inner = Inner { description, program, diagram, slots, cells, layout, cardinality };
-        Ok(SearchSpace { inner: Arc::new(inner) })
+        let declared = (!limits.is_empty()).then_some(Limited { limits, guard: None });
+        Ok(SearchSpace::from_inner(Arc::new(inner)).under(declared))
+    }
+
+    fn from_inner(inner: Arc<Inner>) -> Self {
+        let free = inner.layout.is_free();
+        SearchSpace { inner, free, limited: None }
+    }
+
+    fn under(self, limited: Option<Limited>) -> Self {
+        let free = self.free && limited.as_ref().is_none_or(|limited| limited.guard.is_none());
+        SearchSpace { free, limited: limited.map(Arc::new), ..self }
+    }
+
+    /// What was declared, with the limits.
+    fn description(&self) -> Description {
+        Description { limits: self.limits().clone(), ..self.inner.description.clone() }
     }
 
     /// The space's name.
@@ -179,13 +203,13 @@ impl SearchSpace {
         &self.inner.cells
     }
 
-    /// How many architectures there are: conditions, repeats and requirements counted exactly.
+    /// How many architectures there are: conditions, repeats and requirements counted exactly, limits not at all.
     pub fn cardinality(&self) -> &Cardinality {
         &self.inner.cardinality
     }
 
     /// Architecture `rank` in a fixed order; none from the [`cardinality`](Self::cardinality) on. A continuous number
-    /// takes its 16 levels only.
+    /// takes its 16 levels only, and limits do not matter.
     pub fn nth(&self, rank: &BigUint) -> Option<Architecture> {
         if rank >= self.inner.diagram.total() {
             return None;
@@ -217,21 +241,22 @@ impl SearchSpace {
         slots.iter().map(dead).collect()
     }
 
-    /// All architectures in the order of [`nth`](Self::nth). Take care how many there are.
+    /// All architectures that keep to the limits, in the order of [`nth`](Self::nth). Take care how many there are.
     pub fn enumerate(&self) -> impl Iterator<Item = Architecture> {
         let mut rank = BigUint::ZERO;
-        std::iter::from_fn(move || {
+        let all = std::iter::from_fn(move || {
             let architecture = self.nth(&rank);
             rank += 1_u32;
             architecture
-        })
+        });
+        all.filter(|architecture| !self.is_limited() || self.valid(architecture).is_ok())
     }
 
     /// Checks that `architecture` is one of this space, in canonical form.
     ///
     /// # Errors
     /// When a decision is unknown, closed or absent, a value is none of its options or not written as the space writes
-    /// it (a subset in the space's order), or a requirement is broken.
+    /// it (a subset in the space's order), a requirement is broken, or the [limits](Self::limited).
     pub fn validate(&self, architecture: &Architecture) -> Result<(), ArchitectureError> {
         self.valid(architecture).map(|_| ())
     }
@@ -242,6 +267,9 @@ impl SearchSpace {
         let picks = self.decode(architecture)?;
         self.check_closed(architecture, &picks)?;
         let canonical = self.encode(&picks);
+        if self.is_limited() && !self.keeps_limits(&self.tokens_of(&picks)) {
+            return Err(limited::broken(self));
+        }
         match architecture.iter().zip(canonical.iter()).find(|(given, right)| given != right) {
             Some(((path, value), (_, canonical))) => Err(ArchitectureError::Form {
                 path: path.to_owned(),
@@ -345,16 +373,16 @@ impl SearchSpace {
     }
 }
 
-/// Spaces are equal when they are declared equally.
+/// Spaces are equal when they are declared equally, limits included, whether or not these are kept to.
 impl PartialEq for SearchSpace {
     fn eq(&self, other: &Self) -> bool {
-        self.inner.description == other.inner.description
+        self.inner.description == other.inner.description && self.limits() == other.limits()
     }
 }
 
 impl fmt::Debug for SearchSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SearchSpace").field(&self.inner.description).finish()
+        f.debug_tuple("SearchSpace").field(&self.description()).finish()
     }
 }
 
@@ -368,7 +396,7 @@ impl TryFrom<Description> for SearchSpace {
 
 impl From<SearchSpace> for Description {
     fn from(space: SearchSpace) -> Self {
-        space.inner.description.clone()
+        space.description()
     }
 }
 

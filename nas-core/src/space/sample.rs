@@ -32,7 +32,8 @@ pub(crate) fn below(bound: &BigUint, rng: &mut Rng) -> BigUint {
 impl SearchSpace {
     /// An architecture drawn uniformly from all of them, whatever conditions, repeats and requirements there are.
     ///
-    /// A continuous number weighs as much as 16 options and is then drawn uniformly on its scale.
+    /// A continuous number weighs as much as 16 options and is then drawn uniformly on its scale. Under
+    /// [limits](Self::limited) it is one of those that keep to them.
     ///
     /// ```
     /// use nas_core::{Purpose, SearchSpace, Seed};
@@ -50,7 +51,15 @@ impl SearchSpace {
     /// As [`sample`](Self::sample), in tokens: without counting, and without allocating while slots and decisions fit in
     /// place.
     pub fn sample_tokens(&self, rng: &mut Rng) -> Tokens {
-        if self.is_free() {
+        match self.guard() {
+            None => self.draw(rng),
+            Some(guard) => guard.sample(self, rng),
+        }
+    }
+
+    /// As [`sample_tokens`](Self::sample_tokens), whatever the limits are.
+    pub(super) fn draw(&self, rng: &mut Rng) -> Tokens {
+        if self.inner.layout.is_free() {
             return self.inner.layout.radices().iter().map(|&radix| rng.random_range(0..radix) as u16).collect();
         }
         let Inner { program, diagram, layout, .. } = &*self.inner;

@@ -1,5 +1,7 @@
 //! Spaces for tests: a few fixed ones and random ones.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{Decision, Kind, Requirement, Scale, Scope, SearchSpace, SpaceBuilder, When};
@@ -58,6 +60,34 @@ pub(crate) fn every_kind() -> SearchSpace {
         .require_path([(0, 1, "cell.0-1"), (1, 2, "cell.1-2"), (0, 2, "cell.0-2")], "none")
         .build()
         .unwrap()
+}
+
+/// The architectures that a walk can reach, by trying every option, with each mask checked against the space's list.
+#[track_caller]
+pub(crate) fn check_masks(space: &SearchSpace) {
+    let all: BTreeSet<Vec<(usize, usize)>> = space.enumerate().map(|a| space.actions(&a).unwrap()).collect();
+    let mut pending = vec![(space.walk(), Vec::new())];
+    let mut reached = BTreeSet::new();
+    while let Some((walk, taken)) = pending.pop() {
+        let Some(step) = walk.next() else {
+            let architecture = walk.finish().unwrap();
+            assert_eq!(space.actions(&architecture).unwrap(), taken);
+            reached.insert(taken);
+            continue;
+        };
+        for (option, &allowed) in step.mask.iter().enumerate() {
+            let mut path = taken.clone();
+            path.push((step.slot, option));
+            let completable = all.iter().any(|actions| actions.starts_with(&path));
+            assert_eq!(allowed, completable, "{} {option} after {taken:?}", space.slots()[step.slot].path);
+            let mut walk = walk.clone();
+            assert_eq!(walk.choose(option).is_ok(), allowed);
+            if allowed {
+                pending.push((walk, path));
+            }
+        }
+    }
+    assert_eq!(reached, all);
 }
 
 /// A leaf without a condition: its kind, with few options.

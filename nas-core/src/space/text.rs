@@ -453,7 +453,7 @@ mod tests {
         );
         check_error(
             "name = \"s\"\ncolour = 3\n",
-            "line 2, column 1: unknown key \"colour\"; known: name, decision, require, cell, network",
+            "line 2, column 1: unknown key \"colour\"; known: name, limits, decision, require, cell, network",
         );
     }
 

@@ -198,6 +198,11 @@ impl Layout {
         layout
     }
 
+    /// Whether any tokens below the radices are an architecture, limits aside.
+    pub(super) fn is_free(&self) -> bool {
+        self.free
+    }
+
     pub(super) fn radices(&self) -> &[u32] {
         &self.radices
     }
@@ -213,10 +218,10 @@ impl Layout {
 }
 
 impl SearchSpace {
-    /// Whether its decisions neither close nor depend on each other and none is a subset, so that any tokens below the
-    /// slots' numbers are an architecture. Drawing and changing tokens is then fastest.
+    /// Whether its decisions neither close nor depend on each other, none is a subset and it keeps to no limits, so that any
+    /// tokens below the slots' numbers are an architecture. Drawing and changing tokens is then fastest.
     pub fn is_free(&self) -> bool {
-        self.inner.layout.free
+        self.free
     }
 
     /// The tokens of `architecture`; a continuous number by its nearest step.
@@ -299,8 +304,8 @@ impl SearchSpace {
 
     /// How many rows of tokens a free space has, if they can be counted; see [`key`](Self::key).
     pub(crate) fn free_count(&self) -> Option<u128> {
-        let Layout { free, radices, packing, .. } = &self.inner.layout;
-        (*free && *packing != Packing::Hash).then(|| radices.iter().map(|&radix| u128::from(radix)).product())
+        let Layout { radices, packing, .. } = &self.inner.layout;
+        (self.free && *packing != Packing::Hash).then(|| radices.iter().map(|&radix| u128::from(radix)).product())
     }
 
     pub(super) fn tokens_of(&self, picks: &[Option<Pick>]) -> Tokens {

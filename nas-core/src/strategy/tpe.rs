@@ -3,7 +3,7 @@
 use super::{Diagnostics, Observed, Pending, Proposal, State, Strategy, Unseen};
 use crate::error::Error;
 use crate::space::Walk;
-use crate::{Origin, Purpose, Rng, SearchSpace, Seed, Tokens};
+use crate::{ArchitectureError, Origin, Purpose, Rng, SearchSpace, Seed, Tokens};
 use rand::RngExt as _;
 
 /// Weight of the even distribution among the trials that a density is made of.
@@ -71,7 +71,7 @@ impl Tpe {
     }
 
     /// A draw from the good density with `ln Π l / g`.
-    fn draw(&self, walk: &mut Walk<'_>, rng: &mut Rng) -> Result<(f64, Tokens), Error> {
+    fn draw(&self, walk: &mut Walk<'_>, rng: &mut Rng) -> Result<(f64, Tokens), ArchitectureError> {
         walk.reset();
         let mut score = 0.0;
         while let Some(slot) = walk.slot_index() {
@@ -101,7 +101,10 @@ impl Tpe {
         let mut best: Option<(f64, Tokens)> = None;
         for _ in 0..ROUNDS {
             for _ in 0..self.candidates {
-                let (score, tokens) = self.draw(&mut walk, rng)?;
+                let (score, tokens) = match self.draw(&mut walk, rng) {
+                    Err(ArchitectureError::Limits { .. }) => continue,
+                    drawn => drawn?,
+                };
                 if best.as_ref().is_none_or(|(best, _)| score > *best) && !self.unseen.contains(&tokens) {
                     best = Some((score, tokens));
                 }

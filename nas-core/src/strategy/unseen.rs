@@ -1,13 +1,17 @@
 //! Never the same twice: what was proposed, and how to find what was not.
 
+use rand::RngExt as _;
+
 use super::State;
 use crate::error::Error;
-use crate::space::{BigUint, KeySet};
+use crate::space::{BigUint, KeySet, Walk};
 use crate::{Rng, SearchSpace, Tokens};
 
 /// Uniform draws before a finite space is searched in order, or an infinite one given up.
 const DRAWS: u32 = 1_000;
 const DRAWS_IF_INFINITE: u32 = 1_000_000;
+/// Draws before a space under limits is searched in order.
+const DRAWS_IF_LIMITED: u32 = 64;
 
 /// The architectures of a space that were proposed already, by their keys.
 #[derive(Debug, Clone)]
@@ -22,8 +26,9 @@ impl Unseen {
     /// Nothing seen yet.
     pub fn new(space: SearchSpace) -> Self {
         let finite = || space.cardinality().finite().and_then(|count| u128::try_from(count).ok());
-        // The tokens of a continuous number are finite, too. Keys that stand for several architectures are not counted.
-        let count = space.free_count().or_else(finite).filter(|_| !space.merges());
+        // The tokens of a continuous number are finite, too. Keys that stand for several architectures are not counted, nor
+        // are architectures under limits.
+        let count = space.free_count().or_else(finite).filter(|_| !space.merges() && !space.is_limited());
         Unseen { space, seen: KeySet::default(), count }
     }
 
@@ -60,7 +65,8 @@ impl Unseen {
     /// Tokens that were not seen, and now are; none when the space is exhausted.
     ///
     /// They are drawn uniformly from those left. Only when fewer than about one in a thousand is left, the first after a
-    /// random place may be taken instead.
+    /// random place may be taken instead. Under limits the draws are as even as those of [`SearchSpace::limited`], and the
+    /// space is exhausted when no walk leads to anything new.
     ///
     /// # Errors
     /// When a million draws from a space that cannot be counted were all seen.
@@ -68,11 +74,22 @@ impl Unseen {
         if self.is_exhausted() {
             return Ok(None);
         }
-        for _ in 0..if self.count.is_some() { DRAWS } else { DRAWS_IF_INFINITE } {
+        let limited = self.space.is_limited();
+        let draws = match self.count {
+            _ if limited => DRAWS_IF_LIMITED,
+            Some(_) => DRAWS,
+            None => DRAWS_IF_INFINITE,
+        };
+        for _ in 0..draws {
             let tokens = self.space.sample_tokens(rng);
             if self.insert(&tokens) {
                 return Ok(Some(tokens));
             }
+        }
+        if limited {
+            let found = self.search(rng);
+            found.iter().for_each(|tokens| _ = self.insert(tokens));
+            return Ok(found);
         }
         let Some(count) = self.count.map(BigUint::from) else {
             let space = self.space.name();
@@ -87,6 +104,30 @@ impl Unseen {
             }
             rank = (rank + 1_u32) % &count;
         }
+    }
+
+    /// The first end of a walk that was not seen, options in random order; of a continuous number one value of each bin.
+    fn search(&self, rng: &mut Rng) -> Option<Tokens> {
+        let untried = |walk: &Walk<'_>| -> Vec<usize> { (0..walk.mask().len()).filter(|&i| walk.mask()[i]).collect() };
+        let walk = self.space.walk();
+        let mut turns = vec![(untried(&walk), walk)];
+        while let Some((options, walk)) = turns.last_mut() {
+            if options.is_empty() {
+                turns.pop();
+                continue;
+            }
+            let option = options.swap_remove(rng.random_range(0..options.len()));
+            let mut on = walk.clone();
+            if on.choose_within(option, rng).is_err() {
+                continue;
+            }
+            if on.slot_index().is_some() {
+                turns.push((untried(&on), on));
+            } else if !self.contains(on.tokens()) {
+                return Some(on.tokens().clone());
+            }
+        }
+        None
     }
 
     /// Shows its state.

@@ -27,8 +27,8 @@ pub struct SourceTrial {
 }
 
 impl WarmStart {
-    /// The finished ones of `trials`, which are those of the study `record`, for a study of `space`; `source` says for people
-    /// where they come from.
+    /// The finished ones of `trials`, which are those of the study `record`, for a study of `space`, to whose limits they keep;
+    /// `source` says for people where they come from.
     ///
     /// # Errors
     /// [`Error::WarmStart`] when the spaces differ or no trial is complete.
@@ -37,7 +37,9 @@ impl WarmStart {
         if let Some(difference) = space.difference(&record.space) {
             return refuse(format!("its space is another, {difference}"));
         }
-        let finished = trials.iter().filter(|trial| trial.is_finished());
+        // What the limits of this study forbid is nothing to begin with.
+        let kept = |trial: &&Trial| !space.is_limited() || space.validate(&trial.architecture).is_ok();
+        let finished = trials.iter().filter(|trial| trial.is_finished()).filter(kept);
         let known = |trial: &Trial| SourceTrial {
             number: trial.number,
             architecture: trial.architecture.clone(),
@@ -45,7 +47,8 @@ impl WarmStart {
         };
         let trials: Vec<SourceTrial> = finished.map(known).collect();
         if trials.iter().all(|trial| trial.reward.is_none()) {
-            return refuse("none of its trials is complete".to_owned());
+            let kept = if space.is_limited() { " and keeps to the limits" } else { "" };
+            return refuse(format!("none of its trials is complete{kept}"));
         }
         Ok(WarmStart { source: source.to_owned(), trials })
     }

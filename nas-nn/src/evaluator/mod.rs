@@ -56,8 +56,13 @@ pub fn training_cost(
     batch: usize,
 ) -> Result<TrainingCost, FamilyError> {
     let (cost, plan) = training_plan(family, architecture, task, batch)?;
+    Ok(TrainingCost { cost, memory: memory(cost, &plan) })
+}
+
+/// Bytes that training by a plan holds.
+pub(crate) fn memory(cost: Cost, plan: &Plan) -> u64 {
     // Parameters and momentum stand beside the program.
-    Ok(TrainingCost { cost, memory: plan.bytes() + 2 * 4 * cost.parameters })
+    plan.bytes() + 2 * 4 * cost.parameters
 }
 
 /// What training `architecture` in batches of `batch` costs and how it is planned.

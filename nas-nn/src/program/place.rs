@@ -2,6 +2,14 @@
 
 use super::plan::{ALIGN, Life};
 
+/// A life with its memory.
+struct Placed {
+    start: usize,
+    end: usize,
+    from: usize,
+    to: usize,
+}
+
 /// A start for every life so that lives that meet in time do not meet in memory, and the floats it takes.
 ///
 /// Largest first, each at the lowest place that is free all its life.
@@ -10,26 +18,27 @@ pub(super) fn place(lives: &[Life]) -> (Vec<usize>, usize) {
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].floats), lives[i].from));
     let mut starts = vec![0; lives.len()];
     let mut floats = 0;
-    // Placed lives by start, so that the gaps between those that meet in time come in order.
-    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
+    // Placed lives by start, so that the gaps between those that meet in time come in order: side by side, because every life
+    // looks at all of them, and recurrent networks have thousands.
+    let mut placed: Vec<Placed> = Vec::with_capacity(order.len());
     for i in order {
         let life = lives[i];
         let size = life.floats.next_multiple_of(ALIGN);
         let mut start = 0;
-        for &other in &placed {
-            let theirs = lives[other];
-            if theirs.to < life.from || life.to < theirs.from {
+        for other in &placed {
+            if other.to < life.from || life.to < other.from {
                 continue;
             }
-            if starts[other] >= start + size {
+            if other.start >= start + size {
                 break;
             }
-            start = start.max(starts[other] + theirs.floats.next_multiple_of(ALIGN));
+            start = start.max(other.end);
         }
+        let end = start + size;
         starts[i] = start;
-        floats = floats.max(start + size);
-        let at = placed.partition_point(|&other| starts[other] <= start);
-        placed.insert(at, i);
+        floats = floats.max(end);
+        let at = placed.partition_point(|other| other.start <= start);
+        placed.insert(at, Placed { start, end, from: life.from, to: life.to });
     }
     (starts, floats)
 }

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, Episode};
 
+/// Draws that break the limits of the space in a row before one that keeps to them is taken from elsewhere.
+const REDRAWS: usize = 64;
+
 pub use graph::Graph;
 pub use independent::Independent;
 pub use lstm::Lstm;
@@ -124,16 +127,38 @@ pub fn sample(
     noise: f64,
     rng: &mut Rng,
 ) -> Result<Sampled, ArchitectureError> {
-    let (mut p, mut log_prob) = (Vec::new(), 0.0);
-    policy.begin();
-    let episode = environment.episode(rng, |slot, mask, rng| {
-        policy.probabilities(slot, mask, &mut p);
-        let option = if noise > 0.0 && rng.random::<f64>() < noise { draw_open(mask, rng) } else { draw(&p, rng) };
-        log_prob += p[option].ln();
-        policy.follow(slot, option);
-        option
+    let mut p = Vec::new();
+    let drawn = until_kept(|| {
+        let mut log_prob = 0.0;
+        policy.begin();
+        let episode = environment.episode(rng, |slot, mask, rng| {
+            policy.probabilities(slot, mask, &mut p);
+            let option = if noise > 0.0 && rng.random::<f64>() < noise { draw_open(mask, rng) } else { draw(&p, rng) };
+            log_prob += p[option].ln();
+            policy.follow(slot, option);
+            option
+        })?;
+        Ok(Sampled { episode, log_prob })
     })?;
-    Ok(Sampled { episode, log_prob })
+    match drawn {
+        Some(sampled) => Ok(sampled),
+        None => {
+            let episode = environment.replay(&environment.space().sample_tokens(rng))?;
+            let log_prob = log_prob(policy, &episode);
+            Ok(Sampled { episode, log_prob })
+        }
+    }
+}
+
+/// What is drawn until it keeps to the space's limits, which masks do not always foresee; none when it is too rare.
+fn until_kept<T>(mut draw: impl FnMut() -> Result<T, ArchitectureError>) -> Result<Option<T>, ArchitectureError> {
+    for _ in 0..REDRAWS {
+        match draw() {
+            Err(ArchitectureError::Limits { .. }) => {}
+            drawn => return drawn.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// `parent` with one choice changed, drawn evenly among those that can be: to what `policy` draws there, or, when that is what
@@ -154,25 +179,29 @@ pub fn edit(
         let log_prob = log_prob(policy, parent);
         return Ok(Sampled { episode: parent.clone(), log_prob });
     };
-    let (mut p, mut log_prob) = (Vec::new(), 0.0);
-    policy.begin();
-    let episode = environment.edit(parent.tokens(), changed.slot, rng, |slot, mask, own, rng| {
-        policy.probabilities(slot, mask, &mut p);
-        let option = own.unwrap_or_else(|| {
-            let option = draw(&p, rng);
-            if slot != changed.slot || option != changed.option {
-                return option;
-            }
-            // One of the others: some option is open beside it.
-            let mut others = mask.to_vec();
-            others[option] = false;
-            draw_open(&others, rng)
-        });
-        log_prob += p[option].ln();
-        policy.follow(slot, option);
-        option
+    let mut p = Vec::new();
+    let edited = until_kept(|| {
+        let mut log_prob = 0.0;
+        policy.begin();
+        let episode = environment.edit(parent.tokens(), changed.slot, rng, |slot, mask, own, rng| {
+            policy.probabilities(slot, mask, &mut p);
+            let option = own.unwrap_or_else(|| {
+                let option = draw(&p, rng);
+                if slot != changed.slot || option != changed.option {
+                    return option;
+                }
+                // One of the others: some option is open beside it.
+                let mut others = mask.to_vec();
+                others[option] = false;
+                draw_open(&others, rng)
+            });
+            log_prob += p[option].ln();
+            policy.follow(slot, option);
+            option
+        })?;
+        Ok(Sampled { episode, log_prob })
     })?;
-    Ok(Sampled { episode, log_prob })
+    Ok(edited.unwrap_or_else(|| Sampled { episode: parent.clone(), log_prob: log_prob(policy, parent) }))
 }
 
 /// ln π of a whole episode.

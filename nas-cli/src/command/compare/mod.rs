@@ -11,9 +11,9 @@ use super::{external, search};
 use crate::cli;
 use crate::config::{self, DEFAULT_AGENT, Source, Work};
 use crate::error::{Error, Kind, Result};
-use crate::log;
 use crate::output::{self, Output};
 use crate::study_folder::StudyFolder;
+use crate::{limits, log};
 
 use plan::Plan;
 use report::Report;
@@ -175,8 +175,8 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         final_epochs,
         final_seeds: _,
         validation,
-        max_memory,
         inherit,
+        limits: cli::Limits { max_params, max_madds, max_memory },
         warm_start,
     } = &args.settings;
     let cli::Program { evaluator, metric, minimize, trial_time } = &args.program;
@@ -193,6 +193,8 @@ fn decided(args: &cli::Comparison) -> Option<&'static str> {
         (early_stopping.is_some(), "--early-stopping"),
         (final_epochs.is_some(), "--final-epochs"),
         (validation.is_some(), "--validation"),
+        (max_params.is_some(), "--max-params"),
+        (max_madds.is_some(), "--max-madds"),
         (max_memory.is_some(), "--max-memory"),
         (*inherit, "--inherit"),
         (warm_start.is_some(), "--warm-start"),
@@ -216,7 +218,8 @@ fn header(plan: &Plan, folder: &Path, output: Output) {
         .collect();
     let epochs =
         plan.networks().map_or_else(String::new, |config| format!(", {} epochs a trial", config.search.epochs));
-    output.line(format!("space     {}: {} architectures", plan.space.name(), plan.space.cardinality()));
+    let after = limits::after(&plan.space);
+    output.line(format!("space     {}: {} architectures{after}", plan.space.name(), plan.space.cardinality()));
     output.line(format!("agents    {}", plan.agents.join(", ")));
     let (first, last) = (plan.seed(0).value(), plan.seed(plan.seeds - 1).value());
     let count = plan.seeds * plan.agents.len() as u64;

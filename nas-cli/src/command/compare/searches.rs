@@ -18,7 +18,7 @@ use crate::config::{Config, Work};
 use crate::error::{Error, Kind, Result};
 use crate::output::{self, Output};
 use crate::study_folder::{self, StudyFolder, finished, write_whole};
-use crate::{interrupt, progress};
+use crate::{interrupt, limits, progress};
 
 /// A search that is over.
 pub(super) struct Search {
@@ -100,14 +100,11 @@ impl Runner<'_> {
     /// Runs a search from where it stands to the end of its budget.
     fn go(&self, agent: &str, i: u64, folder: &StudyFolder, watch: &Watch) -> Result<()> {
         let record = self.plan.record(agent, i)?;
-        let (seed, strategy_of) = (record.seed, |record: &StudyRecord| {
-            nas_rl::strategy(&record.strategy, &record.space, record.seed)
-                .map_err(|e| nas_core::Error::Strategy(e.to_string()))
-        });
+        let seed = record.seed;
         let storage: Arc<dyn Storage> = Arc::new(open(folder)?);
         let mut study = match storage.study()? {
-            None => Study::create(record.clone(), strategy_of(&record)?, storage)?,
-            Some(stored) if is_same(&stored, &record) => Study::open(storage, strategy_of)?,
+            None => Study::create(record.clone(), limits::strategy(&record)?, storage)?,
+            Some(stored) if is_same(&stored, &record) => Study::open(storage, limits::strategy)?,
             Some(_) => {
                 let message = format!("{} is another study than the comparison's", folder.path().display());
                 return Err(Error::new(Kind::Study, message).next("move it away, and the search is run anew"));
