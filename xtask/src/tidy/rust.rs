@@ -12,8 +12,8 @@ const KERNEL: &str = "nas-nn/src/kernel/";
 /// The parts of nas-nn that can be used without nas-core.
 const ENGINE: [&str; 6] = ["graph", "op", "kernel", "program", "optim", "layer"];
 
-/// The parts of nas-nn that know what an architecture, a trial or the goal of a search is.
-const SEARCH: [&str; 5] = ["family", "network", "evaluator", "proxy", "task"];
+/// The parts of nas-nn that know what an architecture, its limits, a trial or the goal of a search is.
+const SEARCH: [&str; 6] = ["costs", "family", "network", "evaluator", "proxy", "task"];
 
 /// What any part of nas-nn outside the engine may take from nas-core: randomness, which has one root, and the record of
 /// figures.
