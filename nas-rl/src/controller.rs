@@ -167,7 +167,7 @@ impl<A: Agent> Controller<A> {
         self.agent.update(&self.rollout);
         self.rollout.clear();
         self.updates += 1;
-        if let Some(entropy) = self.agent.entropy() {
+        if let Some(entropy) = self.agent.figures().entropy() {
             if self.entropies.len() == SETTLED_UPDATES {
                 self.entropies.pop_front();
             }
@@ -250,8 +250,8 @@ impl<A: Agent> Strategy for Controller<A> {
         if !self.updated {
             return Diagnostics::default();
         }
-        let mut diagnostics = self.agent.diagnostics();
-        if let Some(entropy) = self.agent.entropy() {
+        let mut diagnostics = self.agent.figures().diagnostics();
+        if let Some(entropy) = self.agent.figures().entropy() {
             diagnostics.set("entropy_normalised", entropy);
         }
         diagnostics.set("repeats", self.repeats as f64 / self.draws.max(1) as f64);

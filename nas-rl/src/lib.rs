@@ -106,17 +106,9 @@ pub const STRATEGIES: [&str; 30] = [
 /// The names that [`strategy`] knows of published settings, to the letter: they may propose again what was tried.
 pub const PUBLISHED: [&str; 3] = ["reinforce-nats", "evolution-p10-s3", "evolution-p100-s25"];
 
-/// The names of those that cannot be warm-started: without a policy or a surrogate, or as published.
-const COLD: [&str; 8] = [
-    "evolution",
-    "evolution-large",
-    "local-search",
-    "tpe",
-    "random",
-    "reinforce-nats",
-    "evolution-p10-s3",
-    "evolution-p100-s25",
-];
+/// The names of those with neither a policy nor a surrogate.
+const PLAIN: [&str; 7] =
+    ["evolution", "evolution-large", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
 
 /// The most weights of a policy, and the most inputs of a critic or a surrogate: beyond them an update takes seconds and gigabytes.
 const WEIGHTS: usize = 1 << 21;
@@ -156,7 +148,7 @@ pub enum StrategyError {
 
 /// The names that [`strategy`] knows of strategies that can be warm-started.
 fn warm() -> impl Iterator<Item = &'static str> {
-    STRATEGIES.into_iter().filter(|name| !COLD.contains(name))
+    STRATEGIES.into_iter().filter(|name| !PLAIN.contains(name))
 }
 
 /// Checks that the strategy called `name` can be warm-started from another study.
@@ -193,7 +185,11 @@ fn warm() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// When it cannot; the error lists those that can.
 pub fn check_warm_start(name: &str) -> Result<(), StrategyError> {
-    if COLD.contains(&name) { Err(StrategyError::Cold { name: name.to_owned() }) } else { Ok(()) }
+    if PLAIN.contains(&name) || PUBLISHED.contains(&name) {
+        Err(StrategyError::Cold { name: name.to_owned() })
+    } else {
+        Ok(())
+    }
 }
 
 /// The strategy called `name` on `space`.
@@ -234,9 +230,7 @@ pub fn strategy(name: &str, space: &SearchSpace, seed: Seed) -> Result<Box<dyn S
     };
     let surrogates = ["pqt-surrogate", "pqt-surrogate-one-hot", "elite-mutation-gp"];
     let inputs = if name.ends_with("-critic") || agent == "a2c" || surrogates.contains(&name) { options } else { 0 };
-    let without_policy =
-        ["evolution", "evolution-large", "local-search", "tpe", "random", "evolution-p10-s3", "evolution-p100-s25"];
-    if !without_policy.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
+    if !PLAIN.contains(&name) && (weights > WEIGHTS || inputs > CRITIC_INPUTS) {
         return Err(StrategyError::TooLarge { name, space: space.name().to_owned(), slots, options });
     }
 

@@ -31,17 +31,21 @@ fn means(csv: &str) -> BTreeMap<(String, String, u64), f64> {
 #[test]
 fn agents_are_as_good_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
-    let agents = "random,reinforce,evolution,local-search";
+    let agents = "random,reinforce,evolution,local-search,pqt,pqt-surrogate";
     let args = ["bench", "--agents", agents, "--seeds", "20", "--seed", "4000", "--at", "50,100,200", "--csv"];
     let means = means(&printed(folder.path(), &args));
     let of = |task: &str, agent: &str, at| means[&(task.to_owned(), agent.to_owned(), at)];
-    for (task, random, rest) in [("cifar10", 0.54, 0.12), ("cifar100", 1.99, 0.45), ("imagenet16-120", 1.68, 0.85)] {
+    // At 100: of random search, then no more than this of those without and with a surrogate.
+    let limits = [("cifar10", 0.54, 0.12, 0.03), ("cifar100", 1.99, 0.45, 0.10), ("imagenet16-120", 1.68, 0.85, 0.15)];
+    for (task, random, rest, surrogate) in limits {
         let found = of(task, "random", 100);
         assert!((found - random).abs() < 0.3 * random, "{task}: random search {found}, over 500 seeds {random}");
-        for agent in ["evolution", "local-search"] {
+        let found = of(task, "pqt-surrogate", 100);
+        assert!(found <= surrogate, "{task}: pqt-surrogate {found}");
+        for agent in ["evolution", "local-search", "pqt"] {
             assert!(of(task, agent, 100) < rest, "{task}: {agent} {}", of(task, agent, 100));
         }
-        for agent in ["evolution", "local-search", "reinforce"] {
+        for agent in ["evolution", "local-search", "reinforce", "pqt", "pqt-surrogate"] {
             assert!(of(task, agent, 200) < 0.6 * of(task, "random", 200), "{task}: {agent}");
             assert!(of(task, agent, 200) <= of(task, agent, 50), "{task}: {agent}");
         }

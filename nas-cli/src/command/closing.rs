@@ -376,7 +376,15 @@ pub(crate) fn search_verdict(trials: &[Trial], objective: &Objective) -> String 
     let random = rewards(&|o| *o == Origin::Random);
     let chosen = rewards(&|o| matches!(o, Origin::Policy { .. } | Origin::Mutation { .. } | Origin::Source { .. }));
     let (Some(at_random), Some(by_choice)) = (Summary::of(&random), Summary::of(&chosen)) else {
-        return "In the search there is nothing to compare: all trials were chosen in the same way.".to_owned();
+        return match (random.is_empty(), chosen.is_empty()) {
+            (true, false) => {
+                "In the search there is nothing to compare: this agent draws no trial at random as a control. Whether it is \
+                 better than chance `nas compare` tells, or a study with `--agent random` and as many trials."
+            }
+            (false, true) => "In the search there is nothing to compare: every trial was drawn at random.",
+            _ => "In the search there is nothing to compare: no trial is complete.",
+        }
+        .to_owned();
     };
     // Rewards have a sign of their own where less is better.
     let shown = |rewards: &[f64]| Summary::of(&signed(rewards, objective)).map_or_else(String::new, |s| s.to_string());

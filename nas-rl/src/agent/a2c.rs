@@ -1,9 +1,9 @@
 //! Advantage actor-critic (Mnih et al., 2016), synchronous.
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::{ArchitectureError, Rng};
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, spread, variance};
 use crate::advantage::{Rewards, Shaping, gae};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -33,9 +33,6 @@ pub struct A2c {
     pub norm_adv: bool,
     /// The largest norm of the policy's gradient; default 10.
     pub max_grad_norm: f64,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -53,9 +50,6 @@ impl A2c {
             gae_lambda: 1.0,
             norm_adv: false,
             max_grad_norm: 10.0,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -93,19 +87,16 @@ impl Agent for A2c {
         let weighted: Vec<f64> = advantages.iter().zip(rho).map(|(a, rho)| scale * rho * a).collect();
         let update = self.policy.update(&batch, &weighted, self.entropy.ent_coef, self.max_grad_norm);
         self.value.update(&batch, &shaped);
-        self.updates += 1;
-        self.skipped += u64::from(update.skipped);
-        self.share = normalised(update.entropy, &batch);
-        self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
         let returns = spread(&batch, shaped.iter().copied());
         let figures = &mut self.figures;
-        figures.clear();
-        figures.updated(&update);
+        figures.begin();
+        figures.updated(&update, &batch);
+        self.entropy.adapt(figures.entropy());
         figures.set("ent_coef", self.entropy.ent_coef);
         figures.set("advantage_std", deviation);
         figures.expected(&values, &returns);
-        figures.counted(finished, self.updates, self.skipped);
+        figures.learned_from(finished);
     }
 
     fn state(&mut self, state: &mut State) {
@@ -113,18 +104,11 @@ impl Agent for A2c {
         state.part("value", |state| self.value.state(state));
         state.part("rewards", |state| self.rewards.state(state));
         state.field("ent_coef", &mut self.entropy.ent_coef);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
         state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {
@@ -160,7 +144,7 @@ mod tests {
         let mut p = Vec::new();
         agent.policy().probabilities(1, &[true; 4], &mut p);
         assert!(p[3] > 0.9, "{p:?}");
-        assert!(agent.diagnostics().get("explained_variance").is_none_or(|share| share <= 1.0));
+        assert!(agent.figures().diagnostics().get("explained_variance").is_none_or(|share| share <= 1.0));
     }
 
     #[test]

@@ -28,10 +28,11 @@ impl EntropyControl {
         EntropyControl { ent_coef, target: Some(target), rate: 0.05 }
     }
 
-    /// Follows the target, after an update found the entropy `normalised`.
-    pub fn adapt(&mut self, normalised: f64) {
-        if let Some(target) = self.target.filter(|_| normalised.is_finite()) {
-            let moved = self.ent_coef * (self.rate * (target - normalised)).exp();
+    /// Follows the target, after an update found the entropy to be that share of an even policy's; without a share, or with one
+    /// that is no number, nothing moves.
+    pub fn adapt(&mut self, share: Option<f64>) {
+        if let (Some(target), Some(share)) = (self.target, share.filter(|share| share.is_finite())) {
+            let moved = self.ent_coef * (self.rate * (target - share)).exp();
             self.ent_coef = moved.clamp(LIMITS[0], LIMITS[1]);
         }
     }
@@ -44,15 +45,15 @@ mod tests {
     #[test]
     fn follows_a_target_and_nothing_else() {
         let mut fixed = EntropyControl::fixed(0.1);
-        fixed.adapt(0.0);
+        fixed.adapt(Some(0.0));
         assert_eq!(fixed.ent_coef, 0.1);
         let mut control = EntropyControl::towards(0.3, 0.1);
-        control.adapt(0.1);
+        control.adapt(Some(0.1));
         assert!((control.ent_coef - 0.1 * (0.05_f64 * 0.2).exp()).abs() < 1e-12);
-        control.adapt(f64::NAN);
-        (0..100_000).for_each(|_| control.adapt(1.0));
+        control.adapt(Some(f64::NAN));
+        (0..100_000).for_each(|_| control.adapt(Some(1.0)));
         assert_eq!(control.ent_coef, 1e-3);
-        (0..100_000).for_each(|_| control.adapt(0.0));
+        (0..100_000).for_each(|_| control.adapt(Some(0.0)));
         assert_eq!(control.ent_coef, 10.0);
     }
 }

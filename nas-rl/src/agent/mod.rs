@@ -14,7 +14,7 @@ mod self_imitation;
 mod warm;
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Origin, Rng};
+use nas_core::{ArchitectureError, Error, Observed, Origin, Rng};
 
 use crate::environment::{Environment, Episode};
 use crate::policy::{Policy, Sampled};
@@ -22,7 +22,8 @@ use crate::rollout::{Drawn, Finished};
 
 pub use a2c::A2c;
 pub use entropy::EntropyControl;
-pub(crate) use figures::{Figures, variance};
+pub use figures::Figures;
+pub(crate) use figures::variance;
 pub use ppo::{Ppo, Ratio};
 pub use pqt::Pqt;
 pub use pqt_surrogate::PqtSurrogate;
@@ -100,11 +101,8 @@ pub trait Agent: Send {
         state.unsupported(&format!("the agent \"{}\"", self.name()));
     }
 
-    /// What the last update did, under the field's names.
-    fn diagnostics(&self) -> Diagnostics;
-
-    /// The policy's entropy at the last update, as a share of an even policy's.
-    fn entropy(&self) -> Option<f64>;
+    /// What the last update did, and how many there were.
+    fn figures(&self) -> &Figures;
 
     /// The policy.
     fn policy(&mut self) -> &mut dyn Policy;
@@ -123,13 +121,6 @@ fn episodes(finished: &[Finished]) -> Vec<&Episode> {
 /// `values`, one for each episode, for each of its choices.
 fn spread(batch: &[&Episode], values: impl Iterator<Item = f64>) -> Vec<f64> {
     batch.iter().zip(values).flat_map(|(episode, value)| std::iter::repeat_n(value, episode.len())).collect()
-}
-
-/// The mean entropy of a step as a share of an even policy's; none where nothing can be chosen.
-fn normalised(entropy: f64, batch: &[&Episode]) -> Option<f64> {
-    let even: f64 = batch.iter().map(|episode| episode.even_entropy()).sum();
-    let steps: usize = batch.iter().map(|episode| episode.len()).sum();
-    (even > 0.0).then(|| entropy * steps as f64 / even).filter(|share| share.is_finite())
 }
 
 /// ρ = min(1, π / μ) of every episode, the truncated importance weight of V-trace (Espeholt et al., 2018): 1 for what the

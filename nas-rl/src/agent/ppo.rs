@@ -1,12 +1,9 @@
 //! Proximal policy optimization (Schulman, Wolski, Dhariwal, Radford and Klimov, 2017).
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Rng};
+use nas_core::{ArchitectureError, Error, Observed, Rng};
 
-use super::{
-    Action, Agent, EntropyControl, Figures, Plan, Queue, drawn, episodes, importance, normalised, spread, variance,
-    warm,
-};
+use super::{Action, Agent, EntropyControl, Figures, Plan, Queue, drawn, episodes, importance, spread, variance, warm};
 use crate::advantage::{Rewards, Shaping, gae};
 use crate::environment::{Environment, Episode};
 use crate::policy::{self, Policy};
@@ -66,9 +63,6 @@ pub struct Ppo {
     pub ent_decay: u64,
     queue: Queue,
     trials: u64,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -104,9 +98,6 @@ impl Ppo {
             ent_decay: 1000,
             queue: Queue::new(5),
             trials: 0,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -209,7 +200,8 @@ impl Agent for Ppo {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         self.policy.log_probs(&batch, &mut old);
         new.extend_from_slice(&old);
-        let (mut first, mut last) = (None, None);
+        self.figures.begin();
+        let mut last = None;
         for epoch in 0..self.update_epochs {
             if epoch > 0 {
                 new.clear();
@@ -225,18 +217,13 @@ impl Agent for Ppo {
             weights.iter_mut().for_each(|w| *w *= scale);
             weights.extend(spread(&all[batch.len()..], std::iter::repeat(pull)));
             let update = self.policy.update(&all, &weights, ent_coef, self.max_grad_norm);
-            self.skipped += u64::from(update.skipped);
-            first.get_or_insert(update);
+            self.figures.updated(&update, &all);
         }
         self.value.update(&batch, &shaped);
-        self.updates += 1;
 
         let figures = &mut self.figures;
-        figures.clear();
-        if let (Some(first), Some(last)) = (first, last) {
-            self.share = normalised(first.entropy, &all);
-            self.share.into_iter().for_each(|share| self.entropy.adapt(share));
-            figures.updated(&first);
+        if let Some(last) = last {
+            self.entropy.adapt(figures.entropy());
             figures.set("approx_kl", last.approx_kl);
             figures.set("clip_fraction", last.clip_fraction);
         }
@@ -244,7 +231,7 @@ impl Agent for Ppo {
         figures.expected(&values, &returns);
         figures.set("advantage_std", variance(&advantages).sqrt());
         figures.set("ent_coef", ent_coef);
-        figures.counted(finished, self.updates, self.skipped);
+        figures.learned_from(finished);
     }
 
     fn state(&mut self, state: &mut State) {
@@ -254,18 +241,11 @@ impl Agent for Ppo {
         state.field("ent_coef", &mut self.entropy.ent_coef);
         state.part("queue", |state| self.queue.state(state));
         state.field("trials", &mut self.trials);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
         state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {
@@ -316,8 +296,8 @@ mod tests {
             reinforce.update(&told);
             let (one, other) = (ppo.policy().last_gradient(), reinforce.policy().last_gradient());
             assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-12), "{one:?} {other:?}");
-            assert_eq!(ppo.diagnostics().get("approx_kl"), Some(0.0));
-            assert_eq!(ppo.diagnostics().get("clip_fraction"), Some(0.0));
+            assert_eq!(ppo.figures().diagnostics().get("approx_kl"), Some(0.0));
+            assert_eq!(ppo.figures().diagnostics().get("clip_fraction"), Some(0.0));
         }
     }
 
@@ -368,7 +348,7 @@ mod tests {
             (ppo.update_epochs, ppo.target_kl) = (50, target_kl);
             ppo.clip_coef = 10.0;
             ppo.update(&batch(&environment));
-            ppo.diagnostics().get("approx_kl").unwrap()
+            ppo.figures().diagnostics().get("approx_kl").unwrap()
         };
         let (stopped, unstopped) = (moved(Some(0.05)), moved(None));
         assert!(stopped > 0.05 && unstopped > 2.0 * stopped, "{stopped} {unstopped}");

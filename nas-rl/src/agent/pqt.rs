@@ -1,10 +1,10 @@
 //! Priority queue training (Abolafia, Norouzi, Shen, Zhao and Le, 2018).
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Error, Observed, Rng};
+use nas_core::{ArchitectureError, Error, Observed, Rng};
 use rand::RngExt as _;
 
-use super::queue::{Entry, Fitted, Queue};
+use super::queue::{Entry, Queue};
 use super::{Action, Agent, Figures, Plan, drawn, warm};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -42,9 +42,6 @@ pub struct Pqt {
     pub max_grad_norm: f64,
     queue: Queue,
     trials: u64,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -64,9 +61,6 @@ impl Pqt {
             max_grad_norm: 10.0,
             queue: Queue::new(3),
             trials: 0,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -113,35 +107,26 @@ impl Agent for Pqt {
         for Finished { number, episode, reward, .. } in finished {
             self.queue.push(*number, episode, reward.unwrap_or(f64::NEG_INFINITY));
         }
-        self.updates += 1;
-        let fitted = self.queue.fit(&mut *self.policy, self.update_epochs, self.ent_coef, self.max_grad_norm);
-        let Some(Fitted { before, share, skipped }) = fitted else { return };
-        self.skipped += skipped;
-        self.share = share;
-        self.figures.clear();
-        self.figures.updated(&before);
-        let entries = self.queue.entries();
-        self.figures.set("queue_best", entries[0].reward);
-        self.figures.set("queue_worst", entries[entries.len() - 1].reward);
-        self.figures.set("updates", self.updates as f64);
-        self.figures.set("skipped_updates", self.skipped as f64);
+        let figures = &mut self.figures;
+        figures.begin();
+        self.queue.fit(&mut *self.policy, self.update_epochs, self.ent_coef, self.max_grad_norm, figures);
+        if let [best, ..] = self.queue.entries() {
+            figures.set("queue_best", best.reward);
+        }
+        if let [.., worst] = self.queue.entries() {
+            figures.set("queue_worst", worst.reward);
+        }
     }
 
     fn state(&mut self, state: &mut State) {
         state.part("policy", |state| self.policy.state(state));
         state.part("queue", |state| self.queue.state(state));
         state.field("trials", &mut self.trials);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {

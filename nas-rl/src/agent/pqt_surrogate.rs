@@ -6,7 +6,7 @@ use nas_core::{Diagnostics, Error, Observed, Origin, Proposal, Purpose, Rng, Sea
 use rand::RngExt as _;
 
 use super::Figures;
-use super::queue::{Fitted, Queue};
+use super::queue::Queue;
 use super::warm::{begin, best};
 use crate::environment::Environment;
 use crate::policy::{self, Independent, Policy as _};
@@ -42,12 +42,11 @@ pub struct PqtSurrogate {
     environment: Environment,
     policy: Independent,
     queue: Queue,
-    fitted: Option<Fitted>,
+    figures: Figures,
     surrogate: Surrogate,
     unseen: Unseen,
     seed: Seed,
     proposed: u64,
-    updates: u64,
     pool: Pool,
     /// The best of the study that it was warm-started from, with their numbers there.
     known: Vec<(Tokens, u64)>,
@@ -128,12 +127,11 @@ impl PqtSurrogate {
             policy: Independent::new(&environment, 0.1),
             environment,
             queue: Queue::new(5),
-            fitted: None,
+            figures: Figures::default(),
             surrogate: Surrogate::new(features),
             unseen: Unseen::new(space),
             seed,
             proposed: 0,
-            updates: 0,
             pool: Pool::default(),
             known: Vec::new(),
         }
@@ -151,7 +149,7 @@ impl PqtSurrogate {
         for _ in 0..self.policy_samples {
             let sampled = policy::sample(&mut self.policy, &self.environment, self.noise, rng)?;
             let tokens = sampled.episode.tokens().clone();
-            self.pool.offer(&self.unseen, tokens, Origin::Policy { updates: self.updates });
+            self.pool.offer(&self.unseen, tokens, Origin::Policy { updates: self.figures.updates() });
             if !trusted && !self.pool.candidates.is_empty() {
                 return Ok(());
             }
@@ -207,8 +205,11 @@ impl Strategy for PqtSurrogate {
         let episode = self.environment.replay(&observed.tokens)?;
         self.queue.resize(self.queue_size.max(1));
         self.queue.push(observed.number, &episode, observed.reward.unwrap_or(f64::NAN));
-        self.fitted = self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM);
-        self.updates += u64::from(self.fitted.is_some());
+        if self.update_epochs > 0 && !self.queue.entries().is_empty() {
+            let figures = &mut self.figures;
+            figures.begin();
+            self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM, figures);
+        }
         Ok(())
     }
 
@@ -220,7 +221,8 @@ impl Strategy for PqtSurrogate {
         self.queue.resize(self.queue_size.max(1));
         begin(&mut self.queue, &best);
         for _ in 0..WARM_UPDATES {
-            self.fitted = self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM);
+            let figures = &mut Figures::default();
+            self.queue.fit(&mut self.policy, self.update_epochs, self.ent_coef, MAX_GRAD_NORM, figures);
         }
         self.surrogate.warm_start(source);
         self.starts = self.starts.saturating_sub(best.len() as u64);
@@ -236,10 +238,9 @@ impl Strategy for PqtSurrogate {
         state.field("seed", &mut self.seed);
         state.field("starts", &mut self.starts);
         state.field("proposed", &mut self.proposed);
-        state.field("updates", &mut self.updates);
+        state.part("figures", |state| self.figures.state(state));
         state.field("known", &mut self.known);
         if state.writes() {
-            self.fitted = None;
             self.pool.clear();
         }
     }
@@ -247,16 +248,13 @@ impl Strategy for PqtSurrogate {
     /// The figures of [`Surrogate::report`]; of the policy `policy_loss`, `entropy`, `entropy_normalised` (as a share of an even
     /// one's), `grad_norm` and `updates`; `repeats`, the share of the last pool that had been tried.
     fn diagnostics(&self) -> Diagnostics {
-        let mut figures = Figures::default();
-        if let Some(Fitted { before, share, .. }) = &self.fitted {
-            figures.updated(before);
-            share.iter().for_each(|&share| figures.set("entropy_normalised", share));
-            figures.set("updates", self.updates as f64);
+        let mut diagnostics = self.figures.diagnostics();
+        if let Some(share) = self.figures.entropy() {
+            diagnostics.set("entropy_normalised", share);
         }
         if self.pool.drawn > 0 {
-            figures.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
+            diagnostics.set("repeats", self.pool.repeats as f64 / self.pool.drawn as f64);
         }
-        let mut diagnostics = figures.diagnostics();
         self.surrogate.report(&mut diagnostics);
         diagnostics
     }

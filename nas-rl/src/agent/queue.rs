@@ -4,9 +4,9 @@ use nas_core::Origin;
 use nas_core::strategy::State;
 use serde::{Deserialize, Serialize};
 
-use super::normalised;
+use super::Figures;
 use crate::environment::Episode;
-use crate::policy::{Policy, Update};
+use crate::policy::Policy;
 
 /// A queue of the best episodes, the best first; of equals the earlier one. Nothing stands in it twice.
 #[derive(Debug, Clone)]
@@ -33,17 +33,6 @@ impl Entry {
     pub fn edited(&self) -> Origin {
         if self.source { Origin::Source { trial: self.number } } else { Origin::Mutation { parent: self.number } }
     }
-}
-
-/// What [`Queue::fit`] did.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fitted {
-    /// The first step's figures, of the policy as it was.
-    pub(crate) before: Update,
-    /// Its entropy, as a share of an even policy's.
-    pub(crate) share: Option<f64>,
-    /// Steps that were left out because something was not finite.
-    pub(crate) skipped: u64,
 }
 
 impl Queue {
@@ -91,27 +80,24 @@ impl Queue {
         true
     }
 
-    /// Fits `policy` to the episodes by `epochs` steps down −(1/|Q|) Σ log π − `ent_coef` · H; nothing when there is no episode or
-    /// no step.
+    /// Fits `policy` to the episodes by `epochs` steps down −(1/|Q|) Σ log π − `ent_coef` · H, which `figures` take note of; nothing
+    /// when there is no episode or no step.
     pub(crate) fn fit(
         &self,
         policy: &mut dyn Policy,
         epochs: usize,
         ent_coef: f64,
         max_grad_norm: f64,
-    ) -> Option<Fitted> {
+        figures: &mut Figures,
+    ) {
         let batch: Vec<&Episode> = self.entries.iter().map(|entry| &entry.episode).collect();
         if batch.is_empty() {
-            return None;
+            return;
         }
         let ones = vec![1.0; batch.iter().map(|episode| episode.len()).sum()];
-        let mut fitted = None;
         for _ in 0..epochs {
-            let update = policy.update(&batch, &ones, ent_coef, max_grad_norm);
-            let first = || Fitted { before: update, share: normalised(update.entropy, &batch), skipped: 0 };
-            fitted.get_or_insert_with(first).skipped += u64::from(update.skipped);
+            figures.updated(&policy.update(&batch, &ones, ent_coef, max_grad_norm), &batch);
         }
-        fitted
     }
 
     /// Shows its state.

@@ -1,9 +1,9 @@
 //! REINFORCE (Williams, 1992), as a controller for architecture search (Zoph & Le, 2017).
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::{ArchitectureError, Rng};
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread, variance};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, spread, variance};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -33,9 +33,6 @@ pub struct Reinforce {
     pub max_grad_norm: f64,
     /// The probability that a choice is replaced by an even draw; default 0.05.
     pub noise: f64,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -51,9 +48,6 @@ impl Reinforce {
             entropy: EntropyControl::fixed(0.01),
             max_grad_norm: 10.0,
             noise: 0.05,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -92,18 +86,15 @@ impl Agent for Reinforce {
         }
         let update = self.policy.update(&batch, &weighted, self.entropy.ent_coef, self.max_grad_norm);
         self.value.update(&batch, &shaped);
-        self.updates += 1;
-        self.skipped += u64::from(update.skipped);
-        self.share = normalised(update.entropy, &batch);
-        self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
         let figures = &mut self.figures;
-        figures.clear();
-        figures.updated(&update);
+        figures.begin();
+        figures.updated(&update, &batch);
+        self.entropy.adapt(figures.entropy());
         figures.set("ent_coef", self.entropy.ent_coef);
         figures.set("advantage_std", variance(&advantages).sqrt());
         figures.expected(&values, &spread(&batch, shaped.into_iter()));
-        figures.counted(finished, self.updates, self.skipped);
+        figures.learned_from(finished);
     }
 
     fn state(&mut self, state: &mut State) {
@@ -111,18 +102,11 @@ impl Agent for Reinforce {
         state.part("value", |state| self.value.state(state));
         state.part("rewards", |state| self.rewards.state(state));
         state.field("ent_coef", &mut self.entropy.ent_coef);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
         state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {
@@ -188,7 +172,7 @@ mod tests {
         let mut rng = Seed::new(1).stream(Purpose::Test, 0);
         let episode = environment.episode(&mut rng, |_, mask, _| first_open(mask)).unwrap();
         agent.update(&[Finished { number: 0, episode, reward: Some(2.0), drawn }]);
-        agent.diagnostics().get("grad_norm").unwrap()
+        agent.figures().diagnostics().get("grad_norm").unwrap()
     }
 
     #[test]
@@ -259,7 +243,11 @@ mod tests {
             for i in 0..60 {
                 let sampled = agent.act(&environment, &mut rng).unwrap().sampled;
                 agent.update(&[finished(sampled, rewards[i % 6])]);
-                assert!(agent.policy().parameters().iter().all(|x| x.is_finite()), "{:?}", agent.diagnostics());
+                assert!(
+                    agent.policy().parameters().iter().all(|x| x.is_finite()),
+                    "{:?}",
+                    agent.figures().diagnostics()
+                );
             }
         }
     }
@@ -280,7 +268,7 @@ mod tests {
                 });
                 agent.update(&batch);
             }
-            agent.entropy().unwrap()
+            agent.figures().entropy().unwrap()
         };
         let (open, closed) = (entropy(EntropyControl::towards(0.3, 0.01)), entropy(EntropyControl::fixed(0.0)));
         assert!(closed < 0.05 && (0.15..0.5).contains(&open), "{closed} {open}");

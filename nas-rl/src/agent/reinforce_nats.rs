@@ -1,9 +1,9 @@
 //! REINFORCE to the letter of NATS-Bench, the published baseline.
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::{ArchitectureError, Rng};
 
-use super::{Action, Agent, Figures, Plan, drawn, normalised};
+use super::{Action, Agent, Figures, Plan, drawn};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Independent, Policy};
@@ -24,9 +24,6 @@ pub struct ReinforceNats {
     policy: Box<dyn Policy>,
     baseline: MovingBaseline,
     rewards: Rewards,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -37,9 +34,6 @@ impl ReinforceNats {
             policy: Box::new(Independent::new(environment, 0.01).with_normal_logits(1e-3, rng)),
             baseline: MovingBaseline::default(),
             rewards: Rewards::new(Shaping::Raw),
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -65,15 +59,10 @@ impl Agent for ReinforceNats {
             self.baseline.push(reward);
             let advantage = reward - self.baseline.value();
             let update = self.policy.update(&[episode], &vec![advantage; episode.len()], 0.0, f64::INFINITY);
-            self.updates += 1;
-            self.skipped += u64::from(update.skipped);
-            self.share = normalised(update.entropy, &[episode]);
-            self.figures.clear();
-            self.figures.updated(&update);
+            self.figures.begin();
+            self.figures.updated(&update, &[episode]);
             self.figures.set("baseline", self.baseline.value());
             self.figures.set("reward_mean", reward);
-            self.figures.set("updates", self.updates as f64);
-            self.figures.set("skipped_updates", self.skipped as f64);
         }
     }
 
@@ -81,17 +70,11 @@ impl Agent for ReinforceNats {
         state.part("policy", |state| self.policy.state(state));
         state.part("baseline", |state| self.baseline.state(state));
         state.part("rewards", |state| self.rewards.state(state));
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {

@@ -1,9 +1,9 @@
 //! Risk-seeking policy gradient (Petersen et al., 2021).
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Rng};
+use nas_core::{ArchitectureError, Rng};
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, spread};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::Environment;
 use crate::policy::{self, Policy};
@@ -29,9 +29,6 @@ pub struct RiskSeeking {
     pub entropy: EntropyControl,
     /// The largest norm of the policy's gradient; default 10.
     pub max_grad_norm: f64,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -47,9 +44,6 @@ impl RiskSeeking {
             update_epochs: 3,
             entropy: EntropyControl::fixed(0.01),
             max_grad_norm: 10.0,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -88,37 +82,27 @@ impl Agent for RiskSeeking {
         let weights = shaped.iter().zip(rho).map(|(r, rho)| rho * (r - threshold).max(0.0) / self.epsilon);
         let weights = spread(&batch, weights);
 
-        self.updates += 1;
-        self.figures.clear();
-        for epoch in 0..self.update_epochs {
+        let figures = &mut self.figures;
+        figures.begin();
+        for _ in 0..self.update_epochs {
             let update = self.policy.update(&batch, &weights, self.entropy.ent_coef, self.max_grad_norm);
-            self.skipped += u64::from(update.skipped);
-            if epoch == 0 {
-                self.share = normalised(update.entropy, &batch);
-                self.figures.updated(&update);
-            }
+            figures.updated(&update, &batch);
         }
-        self.share.into_iter().for_each(|share| self.entropy.adapt(share));
-        self.figures.set("ent_coef", self.entropy.ent_coef);
-        self.figures.set("threshold", threshold);
-        self.figures.counted(finished, self.updates, self.skipped);
+        self.entropy.adapt(figures.entropy());
+        figures.set("ent_coef", self.entropy.ent_coef);
+        figures.set("threshold", threshold);
+        figures.learned_from(finished);
     }
 
     fn state(&mut self, state: &mut State) {
         state.part("policy", |state| self.policy.state(state));
         state.part("rewards", |state| self.rewards.state(state));
         state.field("ent_coef", &mut self.entropy.ent_coef);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {

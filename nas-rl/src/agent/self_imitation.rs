@@ -1,10 +1,10 @@
 //! Self-imitation learning (Oh, Guo, Singh and Lee, 2018).
 
 use nas_core::strategy::State;
-use nas_core::{ArchitectureError, Diagnostics, Purpose, Rng, Seed};
+use nas_core::{ArchitectureError, Purpose, Rng, Seed};
 use rand::RngExt as _;
 
-use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, normalised, spread};
+use super::{Action, Agent, EntropyControl, Figures, Plan, drawn, episodes, importance, spread};
 use crate::advantage::{Rewards, Shaping};
 use crate::environment::{Environment, Episode};
 use crate::policy::{self, Policy};
@@ -45,9 +45,6 @@ pub struct SelfImitation {
     buffer: Vec<(Episode, f64)>,
     /// Where the next episode goes once the buffer is full.
     oldest: usize,
-    updates: u64,
-    skipped: u64,
-    share: Option<f64>,
     figures: Figures,
 }
 
@@ -71,9 +68,6 @@ impl SelfImitation {
             noise: 0.05,
             buffer: Vec::new(),
             oldest: 0,
-            updates: 0,
-            skipped: 0,
-            share: None,
             figures: Figures::default(),
         }
     }
@@ -110,7 +104,7 @@ impl SelfImitation {
             let batch: Vec<&Episode> = drawn.iter().map(|&i| &self.buffer[i].0).collect();
             let advantages = spread(&batch, drawn.iter().map(|&i| self.sil_coef * gains[i]));
             let update = self.policy.update(&batch, &advantages, self.entropy.ent_coef, self.max_grad_norm);
-            self.skipped += u64::from(update.skipped);
+            self.figures.count(&update);
         }
         better
     }
@@ -137,29 +131,26 @@ impl Agent for SelfImitation {
         let expected = self.baseline.value();
         let advantages = spread(&batch, shaped.iter().zip(rho).map(|(r, rho)| rho * (r - expected)));
         let update = self.policy.update(&batch, &advantages, self.entropy.ent_coef, self.max_grad_norm);
-        self.skipped += u64::from(update.skipped);
+        self.figures.begin();
+        self.figures.updated(&update, &batch);
         shaped.iter().for_each(|&r| self.baseline.push(r));
         for Finished { episode, reward, .. } in finished {
             if let Some(reward) = reward.filter(|reward| reward.is_finite()) {
                 self.remember(episode, reward);
             }
         }
-        let mut rng = self.seed.stream(Purpose::Policy, 1 + self.updates);
+        let mut rng = self.seed.stream(Purpose::Policy, self.figures.updates());
         let mut better = 0.0;
         for _ in 0..self.sil_updates {
             better = self.imitate(expected, &mut rng);
         }
-        self.updates += 1;
-        self.share = normalised(update.entropy, &batch);
-        self.share.into_iter().for_each(|share| self.entropy.adapt(share));
 
         let figures = &mut self.figures;
-        figures.clear();
-        figures.updated(&update);
+        self.entropy.adapt(figures.entropy());
         figures.set("ent_coef", self.entropy.ent_coef);
         figures.set("baseline", expected);
         figures.set("imitated", better);
-        figures.counted(finished, self.updates, self.skipped);
+        figures.learned_from(finished);
     }
 
     fn state(&mut self, state: &mut State) {
@@ -170,17 +161,11 @@ impl Agent for SelfImitation {
         state.field("seed", &mut self.seed);
         state.field("buffer", &mut self.buffer);
         state.field("oldest", &mut self.oldest);
-        state.field("updates", &mut self.updates);
-        state.field("skipped", &mut self.skipped);
-        state.field("share", &mut self.share);
+        state.part("figures", |state| self.figures.state(state));
     }
 
-    fn diagnostics(&self) -> Diagnostics {
-        self.figures.diagnostics()
-    }
-
-    fn entropy(&self) -> Option<f64> {
-        self.share
+    fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     fn policy(&mut self) -> &mut dyn Policy {

@@ -2,6 +2,7 @@
 
 use nas_core::{Error, Observed};
 
+use super::Figures;
 use super::queue::Queue;
 use crate::environment::{Environment, Episode};
 use crate::policy::Policy;
@@ -50,6 +51,6 @@ pub(super) fn start(
     source: &[Observed],
 ) -> Result<(), Error> {
     begin(queue, &best(source, environment)?);
-    queue.fit(policy, STEPS, ENT_COEF, MAX_GRAD_NORM);
+    queue.fit(policy, STEPS, ENT_COEF, MAX_GRAD_NORM, &mut Figures::default());
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use nas_core::strategy::State;
 use nas_core::{Diagnostics, Observed, Tokens};
+use serde::{Deserialize, Serialize};
 
 use super::source::Source;
 use super::{Features, GaussianProcess, log_expected_improvement, normal_scores};
@@ -20,11 +21,19 @@ const JUDGED_FROM: usize = 20;
 const TRUSTED: f64 = 0.2;
 /// Observations that the process may hold. When it is full the best quarter and the latest half stay.
 const CAPACITY: usize = 1024;
+/// The most pending proposals in the process; beyond, the newer half of them stays. Without a bound the cost of a proposal grew
+/// with the square of the number of workers.
+const FANTASIES: usize = 256;
+/// The share of the pending proposals, and of the observations, whose results are learned together: one that comes out of
+/// order costs as much as appending all fantasies anew, and so do many.
+const LATE: usize = 32;
+const FEW: usize = 4;
 
 /// A Gaussian process over the architectures of a space, kept up to date trial by trial.
 ///
 /// Rewards count by their rank among all that were observed; a failure is worse than every reward. Architectures whose
-/// trial still runs lower the variance around them. Every 20 observations length scale and noise are chosen anew. When it
+/// trial still runs lower the variance around them: all of them up to 256, of more the newest 128 to 256. With 64 and more
+/// of them results are learned several at a time, one for every 32. Every 20 observations length scale and noise are chosen anew. When it
 /// holds 1024 observations, the best 256 and the latest 512 stay.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
@@ -35,8 +44,11 @@ pub struct Surrogate {
     /// Which observations the first points of the process are, ascending.
     held: Vec<usize>,
     capacity: usize,
-    /// What was proposed and is not observed: the last points of the process. With the mean and deviation predicted.
+    /// What was proposed and is not observed, with the mean and deviation predicted. The newest are the last points of the
+    /// process.
     pending: Vec<(Tokens, [f64; 2])>,
+    /// What was observed and is not learned yet.
+    arrived: Vec<Arrived>,
     /// The best score.
     best: f64,
     source: Option<Source>,
@@ -55,6 +67,18 @@ struct Judged {
     obtained: f64,
 }
 
+/// An observation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Arrived {
+    tokens: Tokens,
+    /// Minus infinity for a failure.
+    #[serde(with = "nas_core::strategy::bits")]
+    reward: f64,
+    /// What was predicted, if it was pending, and whether it had been for longest.
+    predicted: Option<[f64; 2]>,
+    oldest: bool,
+}
+
 impl Surrogate {
     /// Of vectors by `features`, with nothing observed.
     pub fn new(features: Features) -> Self {
@@ -65,6 +89,7 @@ impl Surrogate {
             held: Vec::new(),
             capacity: CAPACITY,
             pending: Vec::new(),
+            arrived: Vec::new(),
             best: 0.0,
             source: None,
             correlation: None,
@@ -77,12 +102,12 @@ impl Surrogate {
 
     /// The number of observations.
     pub fn len(&self) -> usize {
-        self.rewards.len()
+        self.rewards.len() + self.arrived.len()
     }
 
     /// Whether nothing was observed.
     pub fn is_empty(&self) -> bool {
-        self.rewards.is_empty()
+        self.len() == 0
     }
 
     /// The process.
@@ -138,36 +163,55 @@ impl Surrogate {
     pub fn propose(&mut self, tokens: &Tokens) {
         self.predict(std::slice::from_ref(tokens));
         let predicted = [self.means[0].into(), f64::from(self.variances[0]).sqrt()];
-        self.process.append(&self.vectors);
         self.pending.push((tokens.clone(), predicted));
+        if self.fantasies() < FANTASIES {
+            self.process.append(&self.vectors);
+        } else {
+            self.process.truncate(self.process.others() + self.held.len());
+            self.append_pending(FANTASIES / 2);
+        }
     }
 
-    /// Learns what came of `tokens`; no reward, or one that is no number, is a failure. They need not have been proposed, nor
+    /// Takes what came of `tokens`; no reward, or one that is no number, is a failure. They need not have been proposed, nor
     /// come in the order of proposals.
     pub fn observe(&mut self, tokens: &Tokens, reward: Option<f64>) {
         let place = self.pending.iter().position(|(waiting, _)| waiting == tokens);
-        let predicted = place.map(|place| self.pending.remove(place).1);
-        if place != Some(0) {
-            self.process.truncate(self.process.others() + self.held.len());
-            self.append(tokens);
-            self.append_pending();
+        self.arrived.push(Arrived {
+            tokens: tokens.clone(),
+            reward: reward.filter(|reward| !reward.is_nan()).unwrap_or(f64::NEG_INFINITY),
+            predicted: place.map(|place| self.pending.remove(place).1),
+            oldest: place == Some(0),
+        });
+        if self.arrived.len() >= (self.pending.len() / LATE).min(1 + self.rewards.len() / FEW) {
+            self.learn();
         }
-        self.held.push(self.rewards.len());
-        self.rewards.push(reward.filter(|reward| !reward.is_nan()).unwrap_or(f64::NEG_INFINITY));
+    }
+
+    /// Learns what has arrived.
+    fn learn(&mut self) {
+        let arrived = std::mem::take(&mut self.arrived);
+        let (known, count) = (self.rewards.len(), self.rewards.len() + arrived.len());
+        let all_are_there = self.fantasies() == self.pending.len() + arrived.len();
+        if !all_are_there || !arrived.iter().all(|arrived| arrived.oldest) {
+            self.process.truncate(self.process.others() + self.held.len());
+            arrived.iter().for_each(|arrived| self.append(&arrived.tokens));
+            self.append_pending(FANTASIES);
+        }
+        self.held.extend(known..count);
+        self.rewards.extend(arrived.iter().map(|arrived| arrived.reward));
         if self.held.len() >= self.capacity {
             self.forget();
         }
         let mut scores = normal_scores(&self.rewards);
         if let Some(source) = &mut self.source {
-            source.observe(&self.features, tokens);
+            arrived.iter().for_each(|arrived| source.observe(&self.features, &arrived.tokens));
             source.scale(&mut scores);
         }
         let targets: Vec<f64> = self.held.iter().map(|&number| scores[number]).collect();
         self.best = targets.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let others = self.source.as_ref().map_or(&[][..], Source::targets);
         self.process.set_targets(&[others, &targets].concat());
-        let count = self.rewards.len();
-        let tunes = count.is_multiple_of(TUNE_EVERY);
+        let tunes = known / TUNE_EVERY != count / TUNE_EVERY;
         if self.source.is_some() && (tunes || (CORRELATED_FROM..=CORRELATED_TO).contains(&count)) {
             self.process.tune_correlation();
         }
@@ -175,6 +219,7 @@ impl Surrogate {
             self.process.tune();
         }
         let obtained = scores[scores.len() - 1];
+        let predicted = arrived.last().and_then(|arrived| arrived.predicted);
         self.judged = predicted.map(|[mean, deviation]| Judged { mean, deviation, obtained });
         let judged = targets.len().min(JUDGED);
         if judged >= JUDGED_FROM {
@@ -184,14 +229,20 @@ impl Surrogate {
         }
     }
 
+    /// The number of points without a target.
+    fn fantasies(&self) -> usize {
+        self.process.len() - self.process.others() - self.held.len()
+    }
+
     fn append(&mut self, tokens: &Tokens) {
         let mut vector = vec![0.0; self.features.dimensions()];
         self.features.write(tokens, &mut vector);
         self.process.append(&vector);
     }
 
-    fn append_pending(&mut self) {
-        for i in 0..self.pending.len() {
+    /// Appends the newest that are pending, at most so many.
+    fn append_pending(&mut self, most: usize) {
+        for i in self.pending.len().saturating_sub(most)..self.pending.len() {
             self.append(&self.pending[i].0.clone());
         }
     }
@@ -209,7 +260,7 @@ impl Surrogate {
         self.held = order.into_iter().map(|place| self.held[place]).collect();
         self.process.truncate(self.process.others());
         vectors.chunks_exact(self.features.dimensions()).for_each(|vector| self.process.append(vector));
-        self.append_pending();
+        self.append_pending(FANTASIES);
     }
 
     /// Shows its state.
@@ -218,6 +269,7 @@ impl Surrogate {
         state.bits("rewards", &mut self.rewards);
         state.field("held", &mut self.held);
         state.field("pending", &mut self.pending);
+        state.field("arrived", &mut self.arrived);
         state.field("best", &mut self.best);
         // Of equal rewards it is no number.
         let mut correlation: Vec<f64> = self.correlation.into_iter().collect();
@@ -293,6 +345,36 @@ mod tests {
         {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn of_many_pending_proposals_the_newest_count_and_results_are_learned_together() {
+        let space = cube(8, 5);
+        let mut surrogate = Surrogate::new(Features::new(&space));
+        let tokens = drawn(&space, 1600);
+        for tokens in &tokens[..1000] {
+            surrogate.propose(tokens);
+            assert!(surrogate.fantasies() <= FANTASIES && surrogate.pending.len() >= surrogate.fantasies());
+        }
+        let (features, oldest) = (Features::new(&space), 1000 - surrogate.fantasies());
+        for (i, tokens) in tokens[oldest..1000].iter().enumerate() {
+            let mut vector = vec![0.0; features.dimensions()];
+            features.write(tokens, &mut vector);
+            assert_eq!(surrogate.process.point(i), vector, "the newest");
+        }
+        // Results come in no order while others are proposed.
+        let mut lessons = 0;
+        for i in 0..600 {
+            let known = surrogate.rewards.len();
+            let result = &tokens[i * 7 % 1000];
+            surrogate.observe(result, Some(worth(result)));
+            lessons += usize::from(surrogate.rewards.len() > known);
+            surrogate.propose(&tokens[1000 + i]);
+            assert!(surrogate.fantasies() <= FANTASIES && surrogate.arrived.len() < 1000 / LATE);
+            assert_eq!((surrogate.len(), surrogate.pending.len()), (i + 1, 1000));
+        }
+        assert!((20..60).contains(&lessons), "{lessons}");
+        assert!(surrogate.rank_correlation().unwrap() > 0.5);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn last_entropy(repeats: bool, ent_coef: f64) -> f64 {
     (ppo.plan.repeats, ppo.entropy.ent_coef) = (repeats, ent_coef);
     let mut controller = Controller::new(ppo, space, Seed::new(5));
     search(&mut controller, 1000, |tokens| landscape.value(tokens));
-    controller.agent().entropy().unwrap()
+    controller.agent().figures().entropy().unwrap()
 }
 
 #[test]

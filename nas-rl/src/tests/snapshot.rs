@@ -90,6 +90,30 @@ fn a_long_search_goes_on_the_same() {
     }
 }
 
+/// Results that have arrived and are not learned yet are part of the state, and so is which proposals are fantasies.
+#[test]
+fn a_search_with_many_under_way_goes_on_the_same() {
+    let space = cube(8, 5);
+    let mut original = strategy("pqt-surrogate", &space, Seed::new(3)).unwrap();
+    let mut asked: Vec<Proposal> = (0..300).map(|_| original.propose().unwrap().unwrap()).collect();
+    let go = |strategy: &mut dyn Strategy, asked: &mut Vec<Proposal>, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let Proposal { tokens, origin } = asked.remove(number as usize * 7 % asked.len());
+            let reward = reward(&space.architecture(&tokens).unwrap());
+            strategy.observe(&Observed { number, tokens, reward, origin }).unwrap();
+            asked.push(strategy.propose().unwrap().unwrap());
+        }
+    };
+    go(&mut *original, &mut asked, 0..43);
+    let snapshot = Snapshot::of(&mut *original).unwrap();
+    let mut restored = strategy("pqt-surrogate", &space, Seed::new(1)).unwrap();
+    snapshot.restore(&mut *restored).unwrap();
+    let mut again = asked.clone();
+    go(&mut *original, &mut asked, 43..80);
+    go(&mut *restored, &mut again, 43..80);
+    assert_eq!(asked, again);
+}
+
 #[test]
 fn a_warm_started_search_goes_on_the_same() {
     let space = conditional();
