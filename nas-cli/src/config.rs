@@ -21,6 +21,8 @@ pub(crate) enum Source {
     EmbeddedText,
     /// The embedded table.
     EmbeddedTable,
+    /// The generated ratings.
+    GeneratedRatings,
     /// A folder of images, a text, or a table whose last column is answered.
     Path(PathBuf),
     /// A table.
@@ -39,18 +41,21 @@ impl Source {
                 None | Some(Demo::Images) => Source::Embedded,
                 Some(Demo::Text) => Source::EmbeddedText,
                 Some(Demo::Table) => Source::EmbeddedTable,
+                Some(Demo::Ratings) => Source::GeneratedRatings,
             });
         };
         // Stored whole, so that the study can be resumed from anywhere.
         let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
-        if columns.target.is_none() && columns.answer.is_none() {
-            return Ok(Source::Path(absolute));
-        }
         let answer = columns.answer.map(|answer| match answer {
             cli::Answer::Class => Wanted::Class,
             cli::Answer::Number => Wanted::Number,
         });
-        Ok(Source::Table { path: absolute, columns: Columns { target: columns.target.clone(), answer } })
+        let cli::Columns { target, categories, ignore, .. } = columns.clone();
+        let columns = Columns { target, answer, categories, ignore };
+        if columns == Columns::default() {
+            return Ok(Source::Path(absolute));
+        }
+        Ok(Source::Table { path: absolute, columns })
     }
 
     /// The data, which must be what the study began with.
@@ -70,6 +75,7 @@ impl Source {
             Source::Embedded => nas_nn::data::demo::fashion_mnist_mini()?,
             Source::EmbeddedText => nas_nn::data::demo::shakespeare_mini()?,
             Source::EmbeddedTable => nas_nn::data::demo::adult_mini()?,
+            Source::GeneratedRatings => nas_nn::data::demo::ratings()?,
             Source::Path(path) => nas_nn::data::open(path)?,
             Source::Table { path, columns } => nas_nn::data::open_table(path, columns)?,
         })
@@ -81,6 +87,7 @@ impl Source {
             Source::Embedded => "fashion-mnist-mini".to_owned(),
             Source::EmbeddedText => "shakespeare-mini".to_owned(),
             Source::EmbeddedTable => "adult-mini".to_owned(),
+            Source::GeneratedRatings => "generated-ratings".to_owned(),
             Source::Path(path) | Source::Table { path, .. } => {
                 path.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
             }

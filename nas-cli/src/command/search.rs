@@ -254,7 +254,11 @@ fn header(
     output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string()}));
     output.line(format!("data     {}: {}", data.source, config.task));
     output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
-    output.line(format!("space    {}: {} architectures", space.name(), space.cardinality()));
+    let chosen = match config.family.as_str() {
+        "recommender" => ", for columns of many categories (--space mlp is for all tables)",
+        _ => "",
+    };
+    output.line(format!("space    {}: {} architectures{chosen}", space.name(), space.cardinality()));
     let time = limits.time.map(|t| output::seconds(t.as_secs_f64()));
     let trials = limits.trials.map(|n| format!("{n} trials"));
     let budget: Vec<String> = trials.into_iter().chain(time).collect();

@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Dataset, Images, csv, text};
+use super::{Columns, DataError, Dataset, Images, csv, text};
 
 /// A data set with its training and test parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,7 @@ const PARTS: [[&str; 2]; 2] =
 pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     if csv::is_table(path) {
-        return csv::open_table(path, &csv::Columns::default());
+        return csv::open_table(path, &Columns::default());
     }
     if !std::fs::metadata(path).map_err(io)?.is_dir() {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt")) {

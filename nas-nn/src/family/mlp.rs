@@ -114,11 +114,7 @@ impl Family for Mlp {
                 if form == "residual" && layer > 0 { x + y } else { y }
             });
         }
-        let units = match answer {
-            Answer::Class { classes } => classes,
-            Answer::Number => 1,
-        };
-        Ok(x.scope("head", |x| x.linear(units)))
+        Ok(x.scope("head", |x| x.linear(answer.units())))
     }
 
     fn search_recipe(&self) -> Recipe {
@@ -139,19 +135,23 @@ impl Family for Mlp {
     }
 
     fn tuned(&self, architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
-        let mut recipe = recipe.clone();
-        for (path, value) in [("learning_rate", &mut recipe.learning_rate), ("weight_decay", &mut recipe.weight_decay)]
-        {
-            if architecture.get(path).is_some() {
-                *value = architecture.float(path)? as f32;
-            }
-        }
-        Ok(recipe)
+        training(architecture, recipe)
     }
 }
 
+/// `recipe` with the learning rate and the weight decay that `architecture` decides.
+pub(super) fn training(architecture: &Architecture, recipe: &Recipe) -> Result<Recipe, FamilyError> {
+    let mut recipe = recipe.clone();
+    for (path, value) in [("learning_rate", &mut recipe.learning_rate), ("weight_decay", &mut recipe.weight_decay)] {
+        if architecture.get(path).is_some() {
+            *value = architecture.float(path)? as f32;
+        }
+    }
+    Ok(recipe)
+}
+
 /// The categories and the answer of a task with a table, which is all that `family` is for.
-fn table_task<'t>(family: &str, task: &'t Task) -> Result<(&'t [usize], Answer), FamilyError> {
+pub(super) fn table_task<'t>(family: &str, task: &'t Task) -> Result<(&'t [usize], Answer), FamilyError> {
     match task {
         Task::Table { categories, answer, .. } => Ok((categories, *answer)),
         other => Err(FamilyError::Task(format!("{family} is for tables, and the data is {other}"))),
