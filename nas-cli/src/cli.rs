@@ -92,6 +92,8 @@ pub(crate) enum Demo {
     Series,
     /// A part of Adult: who earns more than 50,000 dollars
     Table,
+    /// Generated ratings of items by users
+    Ratings,
 }
 
 /// How the target of a table is understood.
@@ -103,8 +105,8 @@ pub(crate) enum Answer {
     Number,
 }
 
-/// Which column of a table is answered, and how.
-#[derive(Debug, Args, Default)]
+/// Which column of a table is answered, and how; what its columns are.
+#[derive(Debug, Clone, Args, Default)]
 pub(crate) struct Columns {
     /// The column of a table that is answered [default: the last one]
     #[arg(long, value_name = "NAME", requires = "data")]
@@ -113,6 +115,14 @@ pub(crate) struct Columns {
     /// What the target of a table is [default: a class if it is text or has at most 20 whole numbers, else a number]
     #[arg(long, value_enum, value_name = "KIND", requires = "data")]
     pub(crate) answer: Option<Answer>,
+
+    /// Columns of a table that hold categories though they look like numbers, separated by commas [default: those of whole numbers whose names end in a word `id`: userId, movie_id]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "data")]
+    pub(crate) categories: Vec<String>,
+
+    /// Columns of a table that networks do not see, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "data")]
+    pub(crate) ignore: Vec<String>,
 }
 
 #[derive(Debug, Args, Default)]
@@ -122,6 +132,8 @@ pub(crate) struct Columns {
   nas search my-images/ --time 10m            four IDX files in a folder
   nas search --demo text --space rnn          a language model of characters; a text of your own: book.txt
   nas search houses.csv --target price        a column of a table from the others
+  nas search ratings.csv --target rating --ignore timestamp
+                                              what users will think of items they do not know
   nas search --agent random --trials 40       the control: no learning
   nas search --target-params 20k              accuracy weighed against size; then `nas pareto STUDY`
   nas search --target-latency 200us           against latency here; after `nas calibrate`
@@ -178,7 +190,7 @@ pub(crate) struct Search {
 #[derive(Debug, Args, Default)]
 pub(crate) struct Program {
     /// Measure architectures with a program of yours: JSON lines on its standard input and output; see docs/evaluator.md
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "epochs", "final_epochs", "final_seeds", "validation", "max_params", "max_madds", "max_memory", "threads", "inherit"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "demo", "target", "answer", "categories", "ignore", "epochs", "final_epochs", "final_seeds", "validation", "max_params", "max_madds", "max_memory", "threads", "inherit"])]
     pub(crate) evaluator: Option<String>,
 
     /// The program's metric to search for [default: accuracy]

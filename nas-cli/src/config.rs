@@ -28,6 +28,8 @@ pub(crate) enum Source {
     EmbeddedSeries,
     /// The embedded table.
     EmbeddedTable,
+    /// The generated ratings.
+    GeneratedRatings,
     /// A folder of images, a text, time series, or a table whose last column is answered.
     Path(PathBuf),
     /// A table.
@@ -47,18 +49,21 @@ impl Source {
                 Some(Demo::Text) => Source::EmbeddedText,
                 Some(Demo::Series) => Source::EmbeddedSeries,
                 Some(Demo::Table) => Source::EmbeddedTable,
+                Some(Demo::Ratings) => Source::GeneratedRatings,
             });
         };
         // Stored whole, so that the study can be resumed from anywhere.
         let absolute = std::path::absolute(path).map_err(|e| Error::io("reading", path, &e))?;
-        if columns.target.is_none() && columns.answer.is_none() {
-            return Ok(Source::Path(absolute));
-        }
         let answer = columns.answer.map(|answer| match answer {
             cli::Answer::Class => Wanted::Class,
             cli::Answer::Number => Wanted::Number,
         });
-        Ok(Source::Table { path: absolute, columns: Columns { target: columns.target.clone(), answer } })
+        let cli::Columns { target, categories, ignore, .. } = columns.clone();
+        let columns = Columns { target, answer, categories, ignore };
+        if columns == Columns::default() {
+            return Ok(Source::Path(absolute));
+        }
+        Ok(Source::Table { path: absolute, columns })
     }
 
     /// The data, which must be what the study began with.
@@ -79,6 +84,7 @@ impl Source {
             Source::EmbeddedText => nas_nn::data::demo::shakespeare_mini()?,
             Source::EmbeddedSeries => nas_nn::data::demo::japanese_vowels()?,
             Source::EmbeddedTable => nas_nn::data::demo::adult_mini()?,
+            Source::GeneratedRatings => nas_nn::data::demo::ratings()?,
             Source::Path(path) => nas_nn::data::open(path)?,
             Source::Table { path, columns } => nas_nn::data::open_table(path, columns)?,
         })
@@ -91,6 +97,7 @@ impl Source {
             Source::EmbeddedText => "shakespeare-mini".to_owned(),
             Source::EmbeddedSeries => "japanese-vowels".to_owned(),
             Source::EmbeddedTable => "adult-mini".to_owned(),
+            Source::GeneratedRatings => "generated-ratings".to_owned(),
             Source::Path(path) | Source::Table { path, .. } => {
                 path.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
             }

@@ -62,6 +62,16 @@ pub enum Answer {
     Number,
 }
 
+impl Answer {
+    /// The numbers that a network answers: a logit of each class, or one.
+    pub(crate) fn units(self) -> usize {
+        match self {
+            Answer::Class { classes } => classes,
+            Answer::Number => 1,
+        }
+    }
+}
+
 /// One input of a network, or its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {

@@ -11,6 +11,7 @@ mod goals;
 mod images;
 mod limits;
 mod nas;
+mod ratings;
 mod series;
 mod spaces;
 mod study;

@@ -161,7 +161,11 @@ pub(crate) fn close(
     let data = match &config.source {
         // A table or series named here would be scored with its training examples.
         _ if matches!(config.task, Task::Table { .. } | Task::Series { .. }) => String::new(),
-        Source::Embedded | Source::EmbeddedText | Source::EmbeddedSeries | Source::EmbeddedTable => String::new(),
+        Source::Embedded
+        | Source::EmbeddedText
+        | Source::EmbeddedSeries
+        | Source::EmbeddedTable
+        | Source::GeneratedRatings => String::new(),
         Source::Path(path) | Source::Table { path, .. } => format!(" {}", output::typed(path)),
     };
     output.line(format!("\nNext:\n  nas show {study} best\n  nas trials {study} --sort reward\n  nas evaluate {}{data}\n  nas resume {study} --time 5m", output::typed(&weights)));

@@ -297,7 +297,12 @@ fn header(
     output.json(&serde_json::json!({"event": "study", "study": folder, "config": config, "objective": objective, "early_stopping": early_stopping, "seed": seed, "space": space.name(), "architectures": space.cardinality().to_string(), "limits": space.limits()}));
     output.line(format!("data     {}: {}", data.source, config.task));
     output.line(format!("split    {train} to train, {validation} to score trials, {} for the end", data.test.len()));
-    output.line(format!("space    {}: {} architectures{}", space.name(), space.cardinality(), limits::after(space)));
+    let chosen = match config.family.as_str() {
+        "recommender" => ", for columns of many categories (--space mlp is for all tables)",
+        _ => "",
+    };
+    let (size, limits) = (space.cardinality(), limits::after(space));
+    output.line(format!("space    {}: {size} architectures{limits}{chosen}", space.name()));
     let time = limits.time.map(|t| output::seconds(t.as_secs_f64()));
     let trials = limits.trials.map(|n| format!("{n} trials"));
     let budget: Vec<String> = trials.into_iter().chain(time).collect();

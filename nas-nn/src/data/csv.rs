@@ -1,14 +1,16 @@
 //! CSV and TSV: tables with a header, whose types are inferred.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use ::csv::{ReaderBuilder, StringRecord, Trim};
 use nas_core::{Purpose, Seed};
-use serde::{Deserialize, Serialize};
 
-use super::{Column, DataError, Dataset, Kind, Schema, Table, TrainTest, Values, shuffled, stratified, text_file};
+use super::{
+    Column, Columns, DataError, Dataset, Kind, Schema, Table, TrainTest, Values, Wanted, shuffled, stratified,
+    text_file,
+};
 
 /// The most columns.
 const MOST_COLUMNS: usize = 10_000;
@@ -22,25 +24,6 @@ const MOST_CLASSES: usize = 1000;
 const RARE: usize = 2;
 /// The share of a file's rows that test, if there is no file of them.
 const TEST: f64 = 0.2;
-
-/// Which column of a table is answered, and how.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Columns {
-    /// The name of the target; the last column if absent.
-    pub target: Option<String>,
-    /// What is answered; if absent, a target of numbers is a number unless it has few whole ones.
-    pub answer: Option<Wanted>,
-}
-
-/// How a target is understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wanted {
-    /// As one of some classes.
-    Class,
-    /// As a number.
-    Number,
-}
 
 /// Whether `path` names a table: `.csv` or `.tsv`, gzipped or not, or a folder with a `train.csv`.
 pub(super) fn is_table(path: &Path) -> bool {
@@ -68,8 +51,8 @@ pub fn open_table(path: &Path, columns: &Columns) -> Result<TrainTest, DataError
 }
 
 /// A table of the bytes of a file, as [`open_table`] reads it.
-pub(super) fn table_of(bytes: &[u8], path: &Path, source: String) -> Result<TrainTest, DataError> {
-    divided(&Sheet::read(bytes, path)?, None, &Columns::default(), source)
+pub(super) fn table_of(bytes: &[u8], path: &Path, columns: &Columns, source: String) -> Result<TrainTest, DataError> {
+    divided(&Sheet::read(bytes, path)?, None, columns, source)
 }
 
 /// The rows of a file, or of `test.csv` in a folder, by the columns of `schema`; further columns are passed over. Without `labelled` it
@@ -90,11 +73,12 @@ fn divided(sheet: &Sheet, test: Option<&Sheet>, columns: &Columns, source: Strin
     if sheet.header.len() < 2 {
         return Err(sheet.wrong("it has one column; a table needs a target and another one".to_owned()));
     }
-    let found = sheet.scan(target)?;
+    let mut found = sheet.scan(target)?;
     if found.rows < FEWEST_ROWS {
         return Err(sheet.wrong(format!("it has {} rows; a table needs {FEWEST_ROWS} or more", found.rows)));
     }
     let classes = sheet.classes(target, &found, columns.answer, test.is_none())?;
+    sheet.understand(columns, target, &mut found)?;
     let mut schema = Schema { columns: Vec::new(), target: sheet.header[target].clone(), classes };
     let mut rng = Seed::new(0).stream(Purpose::Split, 1);
     let (train, tested) = match (test, &schema.classes) {
@@ -105,7 +89,7 @@ fn divided(sheet: &Sheet, test: Option<&Sheet>, columns: &Columns, source: Strin
             Values::Numbers(_) => unreachable!("a target with classes has their numbers"),
         },
     };
-    schema.columns = sheet.columns(target, &found, &train)?;
+    schema.columns = sheet.columns(&found, &train)?;
     let whole = sheet.table(&schema, true)?;
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(sheet.text.as_bytes());
@@ -121,18 +105,22 @@ fn divided(sheet: &Sheet, test: Option<&Sheet>, columns: &Columns, source: Strin
 }
 
 /// A file in memory.
-struct Sheet {
+pub(super) struct Sheet {
     path: PathBuf,
     text: String,
     delimiter: u8,
-    header: Vec<String>,
+    pub(super) header: Vec<String>,
 }
 
 /// What a first look at all rows finds.
-struct Found {
+pub(super) struct Found {
     rows: usize,
     /// Of every column, whether all values that are there are numbers, and there is one.
-    numeric: Vec<bool>,
+    pub(super) numeric: Vec<bool>,
+    /// Whether these are whole.
+    pub(super) whole: Vec<bool>,
+    /// Whether no network sees it: the target, and what shall be passed over.
+    pub(super) unseen: Vec<bool>,
 }
 
 impl Sheet {
@@ -201,7 +189,7 @@ impl Sheet {
         Ok(())
     }
 
-    fn wrong(&self, message: String) -> DataError {
+    pub(super) fn wrong(&self, message: String) -> DataError {
         DataError::Table { path: self.path.clone(), message }
     }
 
@@ -210,7 +198,7 @@ impl Sheet {
     }
 
     /// The place of the column called `name`.
-    fn place(&self, name: &str) -> Result<usize, DataError> {
+    pub(super) fn place(&self, name: &str) -> Result<usize, DataError> {
         self.header.iter().position(|found| found == name).ok_or_else(|| {
             const SHOWN: usize = 30;
             let known = self.header.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -222,18 +210,22 @@ impl Sheet {
     fn scan(&self, target: usize) -> Result<Found, DataError> {
         let (mut rows, mut text) = (0, vec![false; self.header.len()]);
         let mut there = text.clone();
+        let mut whole = vec![true; self.header.len()];
         self.each(|_, line, record| {
             rows += 1;
             for (column, value) in record.iter().enumerate().filter(|(_, value)| !is_missing(value)) {
                 there[column] = true;
                 text[column] |= value.parse::<f64>().is_err();
+                whole[column] &= value.parse::<i64>().is_ok();
             }
             if is_missing(&record[target]) {
                 return Err(self.cell(line, target, "the target is missing".to_owned()));
             }
             Ok(())
         })?;
-        Ok(Found { rows, numeric: there.into_iter().zip(text).map(|(there, text)| there && !text).collect() })
+        let numeric = there.into_iter().zip(text).map(|(there, text)| there && !text).collect();
+        let unseen = (0..self.header.len()).map(|column| column == target).collect();
+        Ok(Found { rows, numeric, whole, unseen })
     }
 
     /// The classes of the column `target`, or nothing if it is a number. Those of a file that is `split` must be large enough for that.
@@ -294,16 +286,16 @@ impl Sheet {
         Ok(Some(names))
     }
 
-    /// All columns but the target, with what the `train` rows (ascending) know.
-    fn columns(&self, target: usize, found: &Found, train: &[usize]) -> Result<Vec<Column>, DataError> {
+    /// All columns that networks see, with what the `train` rows (ascending) know.
+    fn columns(&self, found: &Found, train: &[usize]) -> Result<Vec<Column>, DataError> {
         let mut missing = vec![false; self.header.len()];
-        let mut counts: Vec<BTreeMap<String, usize>> = vec![BTreeMap::new(); self.header.len()];
+        let mut counts: Vec<HashMap<String, usize>> = vec![HashMap::new(); self.header.len()];
         let mut next = train.iter().peekable();
         self.each(|row, _, record| {
             if next.next_if(|&&train| train == row).is_none() {
                 return Ok(());
             }
-            for (column, value) in record.iter().enumerate().filter(|&(column, _)| column != target) {
+            for (column, value) in record.iter().enumerate().filter(|&(column, _)| !found.unseen[column]) {
                 let value = if is_missing(value) { "" } else { value };
                 if found.numeric[column] {
                     missing[column] |= value.is_empty();
@@ -315,15 +307,17 @@ impl Sheet {
             }
             Ok(())
         })?;
-        let column = |(place, counts): (usize, BTreeMap<String, usize>)| {
-            let names = counts.into_iter().filter(|(_, count)| *count >= RARE).map(|(name, _)| name).collect();
+        let column = |(place, counts): (usize, HashMap<String, usize>)| {
+            let known = counts.into_iter().filter(|(_, count)| *count >= RARE);
+            let mut names: Vec<String> = known.map(|(name, _)| name).collect();
+            names.sort_unstable();
             let kind = match found.numeric[place] {
                 true => Kind::Numbers { missing: missing[place] },
                 false => Kind::Categories { names },
             };
             Column { name: self.header[place].clone(), kind }
         };
-        Ok(counts.into_iter().enumerate().filter(|&(place, _)| place != target).map(column).collect())
+        Ok(counts.into_iter().enumerate().filter(|&(place, _)| !found.unseen[place]).map(column).collect())
     }
 
     /// Its rows by the columns of `schema`.
@@ -331,10 +325,10 @@ impl Sheet {
         let places = schema.columns.iter().map(|column| self.place(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let target = if labelled { Some(self.place(&schema.target)?) } else { None };
         let numbers =
-            |names: &[String], first: u32| -> BTreeMap<String, u32> { names.iter().cloned().zip(first..).collect() };
-        let known: Vec<BTreeMap<String, u32>> = (schema.columns.iter())
+            |names: &[String], first: u32| -> HashMap<String, u32> { names.iter().cloned().zip(first..).collect() };
+        let known: Vec<HashMap<String, u32>> = (schema.columns.iter())
             .map(|column| match &column.kind {
-                Kind::Numbers { .. } => BTreeMap::new(),
+                Kind::Numbers { .. } => HashMap::new(),
                 Kind::Categories { names } => numbers(names, 1),
             })
             .collect();
@@ -421,7 +415,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(text: &str, target: Option<&str>, expected: &str) {
-        let columns = Columns { target: target.map(str::to_owned), answer: None };
+        let columns = Columns { target: target.map(str::to_owned), ..Columns::default() };
         assert_eq!(parts(text, &columns).unwrap_err().to_string(), expected);
     }
 
@@ -445,7 +439,7 @@ mod tests {
     fn whole_numbers_are_classes_if_they_are_few() {
         let of = |rows: std::ops::Range<i32>, answer| {
             let rows: Vec<String> = rows.flat_map(|y| vec![format!("{y},1"); 3]).collect();
-            let columns = Columns { target: Some("y".to_owned()), answer };
+            let columns = Columns { target: Some("y".to_owned()), answer, ..Columns::default() };
             parts(&format!("y,x\n{}", rows.join("\n")), &columns).unwrap().0.schema.classes.map(|names| names.len())
         };
         assert_eq!([of(0..20, None), of(0..21, None)], [Some(20), None]);
@@ -468,6 +462,31 @@ mod tests {
         assert_eq!(rows.columns[0], Values::Categories(vec![2, 0]));
         let error = sheet.table(&train.schema, true).unwrap_err().to_string();
         assert_eq!(error, "y.tsv: it has no column \"y\"; columns: c, more, x");
+    }
+
+    #[test]
+    fn ids_and_what_is_told_are_categories() {
+        let text = tenfold("user_id,day,code,pin,y", &["12,1,5,0.5,0.5", "7,2,6,1.5,1.5", "7,3,6,2.5,0.25"]);
+        let told = |categories: &[&str], ignore: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let columns = Columns { categories: owned(categories), ignore: owned(ignore), ..Columns::default() };
+            parts(&text, &columns).map(|(train, _)| train.schema.columns)
+        };
+        let names = |column: &Column| match &column.kind {
+            Kind::Categories { names } => names.clone(),
+            Kind::Numbers { .. } => Vec::new(),
+        };
+        let usual = told(&[], &[]).unwrap();
+        assert_eq!(usual.iter().map(names).collect::<Vec<_>>(), [vec!["12", "7"], vec![], vec![], vec![]]);
+        let columns = told(&["code"], &["day", "user_id"]).unwrap();
+        assert_eq!(columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["code", "pin"]);
+        assert_eq!(names(&columns[0]), ["5", "6"]);
+        let says = |categories: &[&str], ignore: &[&str]| told(categories, ignore).unwrap_err().to_string();
+        assert_eq!(says(&["cod"], &[]), "x.csv: it has no column \"cod\"; columns: user_id, day, code, pin, y");
+        assert_eq!(says(&[], &["y"]), "x.csv: \"y\" is the target, which is neither a category nor ignored");
+        assert_eq!(says(&["day"], &["day"]), "x.csv: the column \"day\" shall be a category and be ignored");
+        let all = ["user_id", "day", "code", "pin"];
+        assert_eq!(says(&[], &all), "x.csv: all its columns but the target are ignored");
     }
 
     #[test]
@@ -514,7 +533,7 @@ mod tests {
             None,
             "x.csv: the class \"c\" of the target \"y\" has 1 rows; 3 are needed so that every part has one",
         );
-        let columns = Columns { target: None, answer: Some(Wanted::Number) };
+        let columns = Columns { answer: Some(Wanted::Number), ..Columns::default() };
         let error = parts(&tenfold("x,y", &["1,a"]), &columns).unwrap_err().to_string();
         assert_eq!(error, "x.csv, line 2, column \"y\": \"a\" is no finite number, as the others are");
         let error = Sheet::read(b"x,y\n\xff,1\n", "x.csv".as_ref()).err().unwrap().to_string();

@@ -1,6 +1,7 @@
 //! Data: readers, splits, batches, augmentation. One format a file.
 
 mod augment;
+mod columns;
 mod csv;
 mod dataset;
 pub mod demo;
@@ -11,6 +12,7 @@ mod error;
 mod idx;
 mod images;
 mod open;
+mod ratings;
 mod series;
 mod split;
 mod table;
@@ -19,7 +21,8 @@ mod text_file;
 mod ts;
 
 pub use augment::Augment;
-pub use csv::{Columns, Wanted, open_table, read_rows};
+pub use columns::{Columns, Wanted, is_id};
+pub use csv::{open_table, read_rows};
 pub use dataset::{Dataset, Preparation};
 pub use describe::{Report, describe};
 pub use describe_series::SeriesReport;

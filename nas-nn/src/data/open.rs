@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 
 use super::idx::Idx;
-use super::{DataError, Dataset, Images, csv, text, text_file, ts};
+use super::{Columns, DataError, Dataset, Images, csv, text, text_file, ts};
 
 /// A data set with its training and test parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ const PARTS: [[&str; 2]; 2] =
 pub fn open(path: &Path) -> Result<TrainTest, DataError> {
     let io = |source| DataError::Io { path: path.to_owned(), source };
     if csv::is_table(path) {
-        return csv::open_table(path, &csv::Columns::default());
+        return csv::open_table(path, &Columns::default());
     }
     if ts::is_series(path) {
         return ts::open_series(path);

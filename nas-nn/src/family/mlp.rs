@@ -115,11 +115,7 @@ impl Family for Mlp {
                 if form == "residual" && layer > 0 { x + y } else { y }
             });
         }
-        let units = match answer {
-            Answer::Class { classes } => classes,
-            Answer::Number => 1,
-        };
-        Ok(x.scope("head", |x| x.linear(units)))
+        Ok(x.scope("head", |x| x.linear(answer.units())))
     }
 
     fn search_recipe(&self) -> Recipe {
@@ -141,7 +137,7 @@ impl Family for Mlp {
 }
 
 /// The categories and the answer of a task with a table, which is all that `family` is for.
-fn table_task<'t>(family: &str, task: &'t Task) -> Result<(&'t [usize], Answer), FamilyError> {
+pub(super) fn table_task<'t>(family: &str, task: &'t Task) -> Result<(&'t [usize], Answer), FamilyError> {
     match task {
         Task::Table { categories, answer, .. } => Ok((categories, *answer)),
         other => Err(FamilyError::Task(format!("{family} is for tables, and the data is {other}"))),

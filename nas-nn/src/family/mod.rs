@@ -7,6 +7,7 @@ mod cnn_series;
 mod mbconv;
 mod mlp;
 mod nasbench101;
+mod recommender;
 mod rnn;
 mod rnn_cell;
 mod sequence;
@@ -23,6 +24,7 @@ use nas_core::{Architecture, ArchitectureError, SearchSpace, SpaceError};
 
 use crate::error::GraphError;
 use crate::graph::{Cost, Graph, Part, Var};
+use crate::task::Answer;
 use crate::train::Recipe;
 
 pub use crate::task::Task;
@@ -34,6 +36,7 @@ pub use cnn_series::CnnSeries;
 pub use mbconv::MbConv;
 pub use mlp::Mlp;
 pub use nasbench101::NasBench101;
+pub use recommender::Recommender;
 pub use rnn::Rnn;
 pub use rnn_cell::RnnCell;
 pub use training::{TRAINING_DECISIONS, tuned};
@@ -130,12 +133,21 @@ pub trait Family: Send + Sync {
     fn final_recipe(&self) -> Recipe;
 }
 
-/// The name of the space that is searched for `task` unless another is asked for.
+/// Two columns of so many categories are users and items, or the like.
+const MANY: usize = 50;
+
+/// The name of the space that is searched for `task` unless another is asked for. Of tables it is `recommender` where two columns or more have
+/// 50 categories or more, as users and items do, and a number or one of two classes is answered.
 pub fn usual(task: &Task) -> &'static str {
     match task {
         Task::Image { .. } => "cnn_cell",
         Task::Text { .. } => "rnn",
         Task::Series { .. } => "cnn_series",
+        Task::Table { categories, answer: Answer::Number | Answer::Class { classes: 2 }, .. }
+            if categories.iter().filter(|&&count| count >= MANY).count() >= 2 =>
+        {
+            "recommender"
+        }
         Task::Table { .. } => "mlp",
     }
 }
@@ -149,6 +161,7 @@ pub fn families() -> Vec<Arc<dyn Family>> {
         Arc::new(MbConv),
         Arc::new(Mlp),
         Arc::new(NasBench101),
+        Arc::new(Recommender),
         Arc::new(Rnn),
         Arc::new(RnnCell),
         Arc::new(Transformer),
