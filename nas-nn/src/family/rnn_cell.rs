@@ -20,7 +20,7 @@ use crate::train::Recipe;
 #[derive(Debug, Clone, Copy)]
 pub struct RnnCell;
 
-const LEARNING_RATE: f32 = 1.6e-2;
+const LEARNING_RATE: f32 = 1e-2;
 
 /// The most nodes, which a space file may not exceed either: the graph has all of them for every character.
 const MOST_NODES: usize = 12;
