@@ -301,8 +301,8 @@ fn header(
         "recommender" => ", for columns of many categories (--space mlp is for all tables)",
         _ => "",
     };
-    let (size, limits) = (space.cardinality(), limits::after(space));
-    output.line(format!("space    {}: {size} architectures{limits}{chosen}", space.name()));
+    let (size, kept) = (space.cardinality(), limits::after(space));
+    output.line(format!("space    {}: {size} architectures{kept}{chosen}", space.name()));
     let time = limits.time.map(|t| output::seconds(t.as_secs_f64()));
     let trials = limits.trials.map(|n| format!("{n} trials"));
     let budget: Vec<String> = trials.into_iter().chain(time).collect();
