@@ -107,9 +107,8 @@ fn mistakes_of_networks() {
          larger than an image of 28×28 pixels",
     );
     check_mistake(
-        &network("block = \"linear\"\nwidth = 8"),
-        "line 6, column 1: no network fits images 1×28×28 in 10 classes: \"linear\" does not fit: it needs a sequence or a \
-         vector",
+        &network("block = \"flatten\"\n[[network]]\nblock = \"lstm\"\nwidth = 8"),
+        "line 8, column 1: no network fits images 1×28×28 in 10 classes: \"lstm\" does not fit: it needs a sequence",
     );
     check_mistake(
         "name = \"s\"\n[[network]]\nblock = \"max_pool\"\n",
