@@ -113,12 +113,14 @@ impl Blocks {
         Ok(space)
     }
 
-    /// The paths of decisions that no block looks at, so that they would be searched in vain.
+    /// The paths of decisions that no block looks at and that are [none of the training](super::TRAINING_DECISIONS), so that they would be
+    /// searched in vain.
     pub fn unused(&self) -> Vec<&str> {
         let mut looked_at = std::collections::BTreeSet::new();
         self.plan.pieces.iter().for_each(|piece| piece.look(&mut |decision| _ = looked_at.insert(decision)));
         let all = self.plan.decisions.iter().enumerate();
-        all.filter(|(i, _)| !looked_at.contains(i)).map(|(_, decision)| decision.path.as_str()).collect()
+        let unused = all.filter(|(i, _)| !looked_at.contains(i)).map(|(_, decision)| decision.path.as_str());
+        unused.filter(|path| !super::TRAINING_DECISIONS.contains(path)).collect()
     }
 
     /// The space that is shown as an example: a residual network for images.

@@ -277,6 +277,10 @@ fn parameters_by_hand_and_by_path() {
         name = "unused"
         kind = "choice"
         options = ["a"]
+        [[decision]]
+        name = "flip"
+        kind = "choice"
+        options = ["yes"]
         [[network]]
         name = "stage"
         repeat = 2
