@@ -316,6 +316,18 @@ fn w5b_recurrent_cell() {
     check_language("w5b_dagrnn.npz", [12, 4], true, |x| networks::recurrent_cell(x, 17, [16, 24]), &path);
 }
 
+/// Our name of a part of a block of W6.
+fn w6_part(name: &str) -> &'static str {
+    match name {
+        "ln1" => "layer_norm",
+        "ln2" => "layer_norm_2",
+        "qkv" => "self_attention.linear",
+        "proj" => "self_attention.linear_2",
+        "f1" => "linear",
+        _ => "linear_2",
+    }
+}
+
 #[test]
 fn w6_transformer() {
     let path = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
@@ -325,14 +337,7 @@ fn w6_transformer() {
         ["fc", last] => format!("linear.{last}"),
         ["blocks", number, part, last] => {
             let block = if number == "0" { "block" } else { "block_2" };
-            let part = match part {
-                "ln1" => "layer_norm",
-                "ln2" => "layer_norm_2",
-                "qkv" => "self_attention.linear",
-                "proj" => "self_attention.linear_2",
-                "f1" => "linear",
-                _ => "linear_2",
-            };
+            let part = w6_part(part);
             format!("{block}.{part}.{last}")
         }
         _ => panic!("{name} is no name of this network"),
@@ -397,14 +402,7 @@ fn w6_by_its_family() {
         ["ln", last] => format!("head.layer_norm.{last}"),
         ["fc", last] => format!("head.linear.{last}"),
         ["blocks", number, part, last] => {
-            let part = match part {
-                "ln1" => "layer_norm",
-                "ln2" => "layer_norm_2",
-                "qkv" => "self_attention.linear",
-                "proj" => "self_attention.linear_2",
-                "f1" => "linear",
-                _ => "linear_2",
-            };
+            let part = w6_part(part);
             format!("block{number}.{part}.{last}")
         }
         _ => panic!("{name} is no name of this network"),
